@@ -1,0 +1,70 @@
+"""Where things lie in a workspace, and the one test whether a path from outside may be touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class OutsideWorkspace(ValueError):
+    """A path from a page or a config lies neither in the workspace nor in a folder that the operator listed."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that `studio` was started in, and the folders beside it that the operator allows."""
+
+    root: Path
+    allowed: tuple[Path, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.root.resolve())
+        object.__setattr__(self, "allowed", tuple(path.resolve() for path in self.allowed))
+
+    @property
+    def saves(self) -> Path:
+        """One folder a run, and the job database."""
+        return self.root / "saves"
+
+    @property
+    def data(self) -> Path:
+        """Dataset files."""
+        return self.root / "data"
+
+    @property
+    def models(self) -> Path:
+        """Local base models, one folder each."""
+        return self.root / "models"
+
+    @property
+    def exports(self) -> Path:
+        """Models that left the house."""
+        return self.root / "exports"
+
+    @property
+    def engines(self) -> Path:
+        """Environments of libraries that cannot share ours."""
+        return self.root / "engines"
+
+    @property
+    def database(self) -> Path:
+        """The job database, an index of the run folders."""
+        return self.saves / "studio.db"
+
+    @property
+    def registry(self) -> Path:
+        """The dataset registry in LLaMA-Factory's format."""
+        return self.root / "dataset_info.json"
+
+    def resolve(self, text: str) -> Path:
+        """The absolute path that `text` means, links followed; relative paths start at the workspace.
+
+        Raises OutsideWorkspace when it lies neither in the workspace nor in an allowed folder.
+        """
+        path = (self.root / text).resolve()
+        if any(path == root or root in path.parents for root in (self.root, *self.allowed)):
+            return path
+        raise OutsideWorkspace(
+            f"{text!r} lies outside the workspace {self.root}. Move it there, or start Studio "
+            f"with --allow {path.parent}."
+        )
