@@ -1,0 +1,1 @@
+"""What a dataset is: registry, formats, one Example type, splits. Knows no torch."""

@@ -1,0 +1,150 @@
+"""The dataset registry is read entry by entry: one broken entry spoils no other, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.config.workspace import Workspace
+from studio.data.examples import DataError
+from studio.data.listing import list_datasets
+from studio.data.registry import BrokenEntry, DatasetEntry, find_entry, load_registry, locate, read_entry
+
+
+def registry(root: Path, tree: Any) -> Workspace:
+    """A workspace whose registry holds `tree`."""
+    (root / "dataset_info.json").write_text(json.dumps(tree), encoding="utf-8")
+    (root / "data").mkdir(exist_ok=True)
+    return Workspace(root)
+
+
+def test_defaults_hold_for_columns_that_an_entry_does_not_name() -> None:
+    entry = read_entry("x", {"file_name": "x.json", "columns": {"prompt": "question"}})
+    assert isinstance(entry, DatasetEntry)
+    assert entry.columns["prompt"] == "question"
+    assert entry.columns["response"] == "output"
+    assert entry.tags["user_tag"] == "human"
+    assert entry.named_columns == {"prompt"}
+
+
+def test_openai_entries_have_their_own_defaults() -> None:
+    entry = read_entry("x", {"file_name": "x.jsonl", "formatting": "openai"})
+    assert isinstance(entry, DatasetEntry)
+    assert (entry.columns["messages"], entry.tags["role_tag"], entry.tags["assistant_tag"]) == (
+        "messages",
+        "role",
+        "assistant",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ([], "an entry must be an object"),
+        ({}, "names no file_name"),
+        ({"file_name": 3}, "file_name must be text, but is 3"),
+        ({"file_name": "x", "formatting": "csv"}, "formatting 'csv' is unknown"),
+        ({"file_name": "x", "num_samples": 0}, "num_samples must be a whole number above 0"),
+        ({"file_name": "x", "num_samples": True}, "num_samples must be a whole number above 0"),
+        ({"file_name": "x", "ranking": "yes"}, "ranking must be true or false"),
+        ({"file_name": "x", "columns": ["a"]}, "columns must be an object of names"),
+        ({"file_name": "x", "tags": {"role_tag": 1}}, "tags.role_tag must be text"),
+    ],
+)
+def test_a_broken_entry_says_why(value: Any, reason: str) -> None:
+    entry = read_entry("x", value)
+    assert isinstance(entry, BrokenEntry)
+    assert reason in entry.reason
+
+
+def test_a_broken_entry_leaves_the_others_alone(tmp_path: Path) -> None:
+    workspace = registry(tmp_path, {"bad": {}, "good": {"file_name": "good.json"}})
+    entries = load_registry(workspace)
+    assert isinstance(entries["bad"], BrokenEntry)
+    assert isinstance(entries["good"], DatasetEntry)
+    with pytest.raises(DataError, match=r"'bad' in dataset_info.json is broken: it names no file_name"):
+        find_entry(entries, "bad")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    entries = load_registry(registry(tmp_path, {"identity": {"file_name": "a"}, "general": {"file_name": "b"}}))
+    with pytest.raises(DataError, match="Did you mean 'identity'"):
+        find_entry(entries, "identty")
+    with pytest.raises(DataError, match="There are: identity, general"):
+        find_entry(entries, "zzz")
+    with pytest.raises(DataError, match="missing or empty"):
+        find_entry({}, "zzz")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_registry_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dataset_info.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"dataset_info\.json"):
+        load_registry(Workspace(tmp_path))
+
+
+def test_files_are_looked_up_in_data_and_then_beside_the_registry(tmp_path: Path) -> None:
+    workspace = registry(tmp_path, {"a": {"file_name": "a.json"}, "b": {"file_name": "b.json"}})
+    for place in ("data/a.json", "a.json", "b.json"):
+        (tmp_path / place).write_text("[]", encoding="utf-8")
+    entries = load_registry(workspace)
+    assert locate(workspace, find_entry(entries, "a")) == tmp_path / "data" / "a.json"
+    assert locate(workspace, find_entry(entries, "b")) == tmp_path / "b.json"
+
+
+@pytest.mark.parametrize("file_name", ["../secret.json", "/etc/passwd", "../../../../etc/passwd"])
+def test_a_file_outside_the_workspace_is_refused(tmp_path: Path, file_name: str) -> None:
+    root = tmp_path / "workspace"
+    root.mkdir()
+    (tmp_path / "secret.json").write_text("[]", encoding="utf-8")
+    workspace = registry(root, {"x": {"file_name": file_name}})
+    with pytest.raises(DataError, match=r"may not be read: .* lies outside the workspace"):
+        locate(workspace, find_entry(load_registry(workspace), "x"))
+
+
+def test_a_link_out_of_the_workspace_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    root.mkdir()
+    (tmp_path / "secret.json").write_text("[]", encoding="utf-8")
+    workspace = registry(root, {"x": {"file_name": "link.json"}})
+    (root / "data" / "link.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(DataError, match="lies outside the workspace"):
+        locate(workspace, find_entry(load_registry(workspace), "x"))
+
+
+def test_a_dataset_on_a_hub_says_what_to_do(tmp_path: Path) -> None:
+    workspace = registry(tmp_path, {"x": {"hf_hub_url": "owner/name"}})
+    with pytest.raises(DataError, match=r"hf_hub_url owner/name.*download it into data/"):
+        locate(workspace, find_entry(load_registry(workspace), "x"))
+
+
+def test_the_list_shows_size_rows_and_problems(tmp_path: Path) -> None:
+    workspace = registry(
+        tmp_path,
+        {
+            "rows": {"file_name": "rows.json"},
+            "lines": {"file_name": "lines.jsonl", "formatting": "openai"},
+            "gone": {"file_name": "gone.json"},
+            "broken": {},
+        },
+    )
+    (tmp_path / "data" / "rows.json").write_text("[{}, {}, {}]", encoding="utf-8")
+    (tmp_path / "data" / "lines.jsonl").write_text("{}\n\n{}\n", encoding="utf-8")
+    rows, lines, gone, broken = list_datasets(workspace)
+    assert (rows.name, rows.formatting, rows.size, rows.rows, rows.problem) == ("rows", "alpaca", 12, 3, None)
+    assert (lines.formatting, lines.rows) == ("openai", 2)
+    assert gone.problem is not None
+    assert "gone.json" in gone.problem
+    assert broken.problem == "it names no file_name."
+
+
+def test_a_changed_file_is_counted_again(tmp_path: Path) -> None:
+    workspace = registry(tmp_path, {"rows": {"file_name": "rows.json"}})
+    file = tmp_path / "data" / "rows.json"
+    file.write_text("[{}]", encoding="utf-8")
+    assert list_datasets(workspace)[0].rows == 1
+    file.write_text("[{}, {}]", encoding="utf-8")
+    assert list_datasets(workspace)[0].rows == 2
