@@ -1,0 +1,259 @@
+"""From a config to the arguments of the libraries: pure, so that it can be tested without any of them.
+
+`plan` is the one place where the meaning of a setting is decided; the modules around it hand the dicts over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.config.jobs import TrainConfig
+from studio.config.method import Freeze, Lora
+from studio.config.quantization import EightBit, FourBit
+from studio.config.rules import has_validation
+from studio.config.stage import Sft
+from studio.tasks.failures import TaskError
+from studio.tasks.machine import Machine
+
+Arguments = dict[str, Any]
+
+NO_STEPS_LIMIT = -1  # how transformers spells "follow the epochs"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the worker hands to a library, grouped by who takes it."""
+
+    process: Arguments  # seed, cpu_threads, devices
+    model: Arguments  # model.load
+    quantization: Arguments | None  # BitsAndBytesConfig
+    method: Arguments  # adapter.apply
+    data: Arguments  # dataset.read_rows
+    tokenize: Arguments  # tokenize.Settings
+    trainer: Arguments  # SFTConfig
+    stopping: Arguments | None  # EarlyStoppingCallback
+    samples: Arguments  # samples.Sampler
+
+
+def plan(config: TrainConfig, machine: Machine, output: Path) -> Plan:
+    """The arguments of a run on `machine` whose folder is `output`. Raises TaskError for what cannot work there."""
+    numbers = compute_format(config, machine)
+    return Plan(
+        process={"seed": config.seed, "cpu_threads": config.devices.cpu_threads, "devices": config.devices.use},
+        model=_model(config, numbers),
+        quantization=_quantization(config, numbers),
+        method=_method(config),
+        data=_data(config),
+        tokenize=_tokenize(config),
+        trainer=_trainer(config, machine, numbers, output),
+        stopping=_stopping(config),
+        samples=config.samples.model_dump(),
+    )
+
+
+def compute_format(config: TrainConfig, machine: Machine) -> str:
+    """The number format of the computation: bf16, fp16, fp32 or pure_bf16. Raises TaskError for fp16 on a CPU."""
+    precision = config.optimisation.precision
+    if precision == "fp16" and machine.device == "cpu":
+        raise TaskError(
+            "precision", "fp16 does not train on a CPU.", "Set optimisation.precision to auto, bf16 or fp32."
+        )
+    if precision == "auto":
+        return "bf16" if machine.bf16 else "fp32"
+    return precision
+
+
+def _weights_format(config: TrainConfig, numbers: str) -> str:
+    """The format in which the weights are held. Trained weights stay in float32 unless asked otherwise.
+
+    Small updates vanish in bfloat16's 8 bits of mantissa, so only frozen weights are halved by themselves.
+    """
+    trained = not isinstance(config.method, Lora)
+    if config.model.dtype != "auto":
+        if trained and config.model.dtype == "float16":
+            raise TaskError(
+                "precision", "Weights in float16 cannot be trained directly.", "Set model.dtype to auto or float32."
+            )
+        return config.model.dtype
+    if numbers == "pure_bf16":
+        return "bfloat16"
+    if trained:
+        return "float32"
+    return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[numbers]
+
+
+def _model(config: TrainConfig, numbers: str) -> Arguments:
+    chosen = config.model
+    return {
+        "path": chosen.path,
+        "hub": chosen.hub,
+        "revision": chosen.revision,
+        "trust_remote_code": chosen.trust_remote_code,
+        "dtype": _weights_format(config, numbers),
+        # None leaves the choice to transformers, which takes PyTorch's own where the model has it.
+        "attention": None if chosen.attention == "auto" else chosen.attention,
+        "rope": {"type": chosen.rope_scaling, "factor": chosen.rope_factor} if chosen.rope_scaling != "none" else None,
+        "template": chosen.chat_template,
+    }
+
+
+def _quantization(config: TrainConfig, numbers: str) -> Arguments | None:
+    bits = config.quantization
+    if isinstance(bits, FourBit):
+        return {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": bits.quant_type,
+            "bnb_4bit_use_double_quant": bits.double_quantization,
+            "bnb_4bit_compute_dtype": {"fp16": "float16", "fp32": "float32"}.get(numbers, "bfloat16"),
+        }
+    if isinstance(bits, EightBit):
+        return {"load_in_8bit": True, "llm_int8_threshold": bits.outlier_threshold}
+    return None
+
+
+def _method(config: TrainConfig) -> Arguments:
+    method = config.method
+    if isinstance(method, Lora):
+        return {
+            "type": "lora",
+            "adapters": list(config.model.adapters),
+            # Adapters are held in float32 beside bf16 weights, unless everything shall be bf16.
+            "float32": config.optimisation.precision != "pure_bf16",
+            "lora": {
+                "r": method.rank,
+                "lora_alpha": method.effective_alpha,
+                "lora_dropout": method.dropout,
+                "target_modules": method.target_modules,
+                "modules_to_save": list(method.modules_to_save) or None,
+                "task_type": "CAUSAL_LM",
+            },
+        }
+    if isinstance(method, Freeze):
+        return {"type": "freeze", "layers": method.trainable_layers, "extra_modules": list(method.extra_modules)}
+    return {"type": "full"}
+
+
+def _data(config: TrainConfig) -> Arguments:
+    data = config.data
+    return {
+        "datasets": list(data.datasets),
+        "validation_datasets": list(data.validation_datasets),
+        "validation_size": data.validation_size,
+        "max_samples": data.max_samples,
+        "processes": data.tokenizing_processes,
+        "seed": config.seed,
+    }
+
+
+def _tokenize(config: TrainConfig) -> Arguments:
+    stage = config.stage
+    chat = isinstance(stage, Sft)
+    return {
+        "cutoff_len": config.data.cutoff_len,
+        "plain_text": not chat,
+        "train_on_prompt": chat and stage.train_on_prompt,
+        "mask_history": chat and stage.mask_history,
+        # Conversations are packed by the trainer, which keeps them apart; plain text is cut into full blocks here.
+        "blocks": not chat and config.data.packing,
+    }
+
+
+def _stopping(config: TrainConfig) -> Arguments | None:
+    cadence = config.cadence
+    if not cadence.early_stopping_patience:
+        return None
+    return {
+        "early_stopping_patience": cadence.early_stopping_patience,
+        "early_stopping_threshold": cadence.early_stopping_threshold,
+    }
+
+
+def _trainer(config: TrainConfig, machine: Machine, numbers: str, output: Path) -> Arguments:
+    arguments = {
+        "output_dir": str(output),
+        "run_name": config.name or output.name,
+        "seed": config.seed,
+        "use_cpu": machine.device == "cpu",
+        "bf16": numbers == "bf16",
+        "fp16": numbers == "fp16",
+        "trust_remote_code": config.model.trust_remote_code,
+        "report_to": list(config.trackers.report_to) or "none",
+        # A filtered NaN would be replaced by the mean of the losses before it, and nobody would see it.
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": machine.device == "cuda",
+        **_optimisation(config, machine),
+        **_cadence(config),
+        **_packing(config),
+    }
+    return {**arguments, **config.trainer}
+
+
+def _optimisation(config: TrainConfig, machine: Machine) -> Arguments:
+    chosen = config.optimisation
+    checkpointing = {"auto": machine.device == "cuda", "on": True, "off": False}[chosen.gradient_checkpointing]
+    extra = ",".join(f"{key}={value}" for key, value in chosen.optimizer_arguments.items())
+    return {
+        "learning_rate": chosen.learning_rate,
+        "num_train_epochs": chosen.num_train_epochs,
+        "max_steps": chosen.max_steps or NO_STEPS_LIMIT,
+        "per_device_train_batch_size": chosen.per_device_train_batch_size,
+        "gradient_accumulation_steps": chosen.gradient_accumulation_steps,
+        "lr_scheduler_type": chosen.lr_scheduler_type,
+        "lr_scheduler_kwargs": dict(chosen.lr_scheduler_kwargs) or None,
+        "warmup_steps": chosen.warmup_steps,
+        "optim": chosen.optimizer,
+        "optim_args": extra or None,
+        "weight_decay": chosen.weight_decay,
+        "max_grad_norm": chosen.max_grad_norm,
+        "neftune_noise_alpha": chosen.neftune_noise_alpha,
+        # TRL switches the old name on by itself and writes only to the old name's kwargs, so both are given.
+        "gradient_checkpointing": checkpointing,
+        "activation_checkpointing": checkpointing,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},
+        "train_sampling_strategy": "group_by_length" if chosen.group_by_length and not _packs(config) else "random",
+        "torch_compile": chosen.torch_compile,
+    }
+
+
+def _cadence(config: TrainConfig) -> Arguments:
+    cadence = config.cadence
+    evaluates = has_validation(config) and cadence.eval_steps > 0
+    arguments = {
+        "logging_strategy": "steps",
+        "logging_steps": cadence.logging_steps,
+        "save_strategy": "steps" if cadence.save_steps else "no",
+        "save_steps": cadence.save_steps or 500,
+        "save_total_limit": cadence.save_total_limit,
+        "eval_strategy": "steps" if evaluates else "no",
+        "eval_steps": cadence.eval_steps if evaluates else None,
+        "per_device_eval_batch_size": cadence.per_device_eval_batch_size,
+        "prediction_loss_only": True,
+        "load_best_model_at_end": cadence.load_best_model_at_end,
+        "metric_for_best_model": "eval_loss" if evaluates else None,
+        "greater_is_better": False if evaluates else None,
+    }
+    if cadence.load_best_model_at_end and not cadence.save_steps:
+        # With no saves of its own, such a run keeps the best state alone.
+        arguments["save_strategy"] = "best"
+    return arguments
+
+
+def _packs(config: TrainConfig) -> bool:
+    return isinstance(config.stage, Sft) and config.data.packing
+
+
+def _packing(config: TrainConfig) -> Arguments:
+    """Rows are cut and masked before the trainer sees them; it may only pack them."""
+    packs = _packs(config)
+    return {
+        "packing": packs,
+        "packing_strategy": "bfd",
+        "eval_packing": False,
+        "max_length": config.data.cutoff_len if packs else None,
+        "dataset_num_proc": config.data.tokenizing_processes if config.data.tokenizing_processes > 1 else None,
+        "dataset_kwargs": {"skip_prepare_dataset": not packs},
+        "shuffle_dataset": False,
+    }

@@ -1,0 +1,190 @@
+"""Load the tokenizer and the base model: from a folder or a hub, in the wanted format, as safetensors only."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.config.workspace import Workspace
+from studio.tasks.failures import TaskError
+from studio.tasks.machine import Machine
+from studio.tasks.weights import check_weights
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+Arguments = dict[str, Any]
+
+
+def find_model(path: str, workspace: Workspace, hub: str, revision: str | None) -> str:
+    """A local folder as an absolute path, or an id on Hugging Face as it is. Raises TaskError when it is neither.
+
+    A ModelScope id is downloaded and becomes a folder. A folder's weights are checked for whole files.
+    """
+    folder = (workspace.root / Path(path).expanduser()).resolve()
+    if folder.is_dir():
+        check_weights(folder)
+        return str(folder)
+    if path.startswith(("/", ".", "~", "models/")) or path.count("/") != 1:
+        raise TaskError(
+            "model",
+            f"There is no model folder {path}.",
+            "Set model.path to a folder that holds config.json and safetensors files, or to an id such as owner/name.",
+        )
+    return _from_modelscope(path, revision) if hub == "modelscope" else path
+
+
+def load_tokenizer(source: str, arguments: Arguments) -> Any:
+    """The fast tokenizer of a model. Raises TaskError when there is none that knows where in the text a token lies.
+
+    Without a padding token the end token takes its place: what is padding is told by the attention mask, so an end
+    token that is trained on is not mistaken for it.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=arguments["revision"], trust_remote_code=arguments["trust_remote_code"]
+        )
+    except (ValueError, OSError, KeyError, json.JSONDecodeError) as error:
+        if not Path(source).is_dir():
+            raise
+        raise TaskError(
+            "tokenizer",
+            f"The tokenizer in {source} cannot be loaded: {' '.join(str(error).split())[:300]}",
+            "Copy tokenizer.json and tokenizer_config.json of the model into that folder.",
+        ) from error
+    if not tokenizer.is_fast:
+        raise TaskError(
+            "tokenizer",
+            "This model has only a slow tokenizer, which does not say where in the text a token lies.",
+            "Convert it to tokenizer.json, or choose another model.",
+        )
+    if tokenizer.eos_token_id is None:
+        raise TaskError(
+            "tokenizer", "The tokenizer names no end token (eos_token).", "Add it to tokenizer_config.json."
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_model(source: str, arguments: Arguments, quantization: Arguments | None, machine: Machine) -> PreTrainedModel:
+    """The base model on its device. Raises TaskError when weights are missing, and what transformers raises."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = _load_config(source, arguments)
+    options: Arguments = {
+        "config": config,
+        "revision": arguments["revision"],
+        "trust_remote_code": arguments["trust_remote_code"],
+        "dtype": getattr(torch, arguments["dtype"]),
+        "use_safetensors": True,
+    }
+    if arguments["attention"]:
+        options["attn_implementation"] = arguments["attention"]
+    if quantization:
+        options["quantization_config"] = _bitsandbytes(quantization)
+    if machine.device == "cuda":
+        options["device_map"] = {"": 0}
+    elif quantization:
+        options["device_map"] = {"": "cpu"}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **options)
+    model, report = loaded
+    if report["missing_keys"]:
+        names = ", ".join(sorted(report["missing_keys"])[:3])
+        raise TaskError(
+            "model",
+            f"{source} lacks {len(report['missing_keys'])} of the weights that its config.json names, such as {names}.",
+            "They would start as random numbers. Download the model again.",
+        )
+    if quantization and machine.device == "cpu":
+        keep_four_bit_trainable(model)
+    return model
+
+
+def keep_four_bit_trainable(model: Any) -> None:
+    """Keep bitsandbytes' 4-bit layers on a CPU in the layout that has a gradient.
+
+    On CPUs with avx512_bf16, bitsandbytes 0.50 repacks such a layer at its first evaluation and then uses a kernel
+    without a correct gradient: after the first evaluation, training stops or goes wrong in silence. With the flag off
+    it never repacks.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def check_vocabulary(tokenizer: Any, model: Any) -> None:
+    """Raise TaskError when the tokenizer has ids for which the model has no embedding."""
+    rows, ids = model.get_input_embeddings().weight.shape[0], len(tokenizer)
+    if ids > rows:
+        raise TaskError(
+            "tokenizer",
+            f"The tokenizer knows {ids:,} tokens, but the model only has {rows:,} embeddings.",
+            "They do not belong together: copy the model's own tokenizer files into its folder.",
+        )
+
+
+def _load_config(source: str, arguments: Arguments) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        source, revision=arguments["revision"], trust_remote_code=arguments["trust_remote_code"]
+    )
+    if arguments["rope"]:
+        stretch_positions(config, arguments["rope"]["type"], arguments["rope"]["factor"])
+    return config
+
+
+def stretch_positions(config: Any, kind: str, factor: float) -> None:
+    """Put RoPE scaling of `kind` by `factor` into a model's config, as transformers 5 keeps it (`rope_parameters`).
+
+    Raises TaskError for a model that has no rotary positions, or different ones for different layers. The frequency
+    borders of kind llama3 are those of Llama 3.1 (1 and 4).
+    """
+    old = getattr(config, "rope_parameters", None)
+    if not isinstance(old, dict) or "rope_theta" not in old:
+        raise TaskError("model", "RoPE scaling cannot be set for this model.", "Set model.rope_scaling to none.")
+    trained = config.max_position_embeddings
+    parameters = {"rope_type": kind, "rope_theta": old["rope_theta"], "factor": factor}
+    if "partial_rotary_factor" in old:
+        parameters["partial_rotary_factor"] = old["partial_rotary_factor"]
+    if kind in ("yarn", "llama3", "dynamic"):
+        parameters["original_max_position_embeddings"] = trained
+    if kind == "llama3":
+        parameters |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    config.rope_parameters = parameters
+    config.max_position_embeddings = int(trained * factor)
+
+
+def _bitsandbytes(arguments: Arguments) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    options = dict(arguments)
+    if "bnb_4bit_compute_dtype" in options:
+        options["bnb_4bit_compute_dtype"] = getattr(torch, options["bnb_4bit_compute_dtype"])
+    return BitsAndBytesConfig(**options)
+
+
+def _from_modelscope(name: str, revision: str | None) -> str:
+    try:
+        from modelscope import snapshot_download  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError:
+        raise TaskError(
+            "package",
+            "Models from ModelScope need the package modelscope.",
+            "Install it into Studio's environment: pip install modelscope. Or set model.hub=huggingface.",
+        ) from None
+    folder = Path(snapshot_download(name, revision=revision, ignore_file_pattern=[r".*\.bin$", r".*\.pth?$"]))
+    check_weights(folder)
+    return str(folder)

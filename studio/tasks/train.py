@@ -1,0 +1,118 @@
+"""A training run from its config to the saved result: top to bottom."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from studio.config.jobs import TrainConfig
+from studio.config.workspace import Workspace
+from studio.runs.checkpoints import checkpoints
+from studio.runs.folder import RunFolder
+from studio.runs.records import JobSpec
+from studio.tasks.adapter import apply, count_parameters
+from studio.tasks.arguments import Plan, plan
+from studio.tasks.dataset import Prepared, prepare, read_rows
+from studio.tasks.failures import TaskError
+from studio.tasks.machine import detect
+from studio.tasks.model import check_vocabulary, find_model, load_model, load_tokenizer
+from studio.tasks.recorder import Patience, Recorder
+from studio.tasks.samples import Sampler
+from studio.tasks.status import Reporter
+from studio.tasks.stopping import StopFlag
+from studio.tasks.tokenize import Settings
+from studio.tasks.trainer import Meter, SortedTrainer
+
+FINISHED, STOPPED = 0, 10  # exit codes, as studio.runs reads them
+
+logger = logging.getLogger(__name__)
+
+
+def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter, stop: StopFlag) -> int:
+    """Train as `config` says in the run's folder and return the exit code.
+
+    Raises TaskError, DataError and whatever the libraries raise; the caller explains it.
+    """
+    workspace = Workspace(folder.path.resolve().parent.parent)
+    machine = detect(config.devices.use)
+    todo = plan(config, machine, folder.path)
+    _set_process(todo)
+    stage = importlib.import_module(f"studio.tasks.stages.{config.stage.type}")
+    checkpoint = _checkpoint(folder, job)
+
+    reporter.phase("loading model", todo.model["path"])
+    source = find_model(todo.model["path"], workspace, todo.model["hub"], todo.model["revision"])
+    tokenizer = load_tokenizer(source, todo.model)
+    template = stage.template(todo.model["template"], tokenizer)
+
+    reporter.phase("tokenizing")
+    prepared = _prepare(todo, workspace, tokenizer, template, reporter)
+
+    reporter.phase("loading model", todo.model["path"])
+    model = load_model(source, todo.model, todo.quantization, machine)
+    check_vocabulary(tokenizer, model)
+    model = apply(model, todo.method, workspace, reporter.notice)
+    parameters = count_parameters(model)
+    logger.info(parameters.explain())
+    reporter.parameters({"total": parameters.total, "trainable": parameters.trainable}, parameters.dtypes)
+
+    meter = Meter()
+    recorder = Recorder(folder, reporter, stop, meter)
+    sampler = Sampler(folder.path / "samples.jsonl", tokenizer, template, **todo.samples)
+    patience = [Patience(**todo.stopping, reporter=reporter)] if todo.stopping else []
+    trainer = stage.build(model, tokenizer, prepared, todo, [*patience, recorder, sampler], reporter, meter)
+
+    stop.armed = True
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if recorder.stopped:
+        reporter.phase("stopped", f"at step {trainer.state.global_step}, with a checkpoint to go on from")
+        return STOPPED
+    reporter.phase("saving")
+    sampler.answer(trainer.model, trainer.state)
+    _save(trainer, folder.path)
+    reporter.phase("finished")
+    return FINISHED
+
+
+def _set_process(todo: Plan) -> None:
+    if todo.process["cpu_threads"]:
+        torch.set_num_threads(todo.process["cpu_threads"])
+    # Before the adapter's random weights are drawn.
+    set_seed(todo.process["seed"])
+
+
+def _prepare(todo: Plan, workspace: Workspace, tokenizer: Any, template: str, reporter: Reporter) -> Prepared:
+    train, validation = read_rows(workspace, todo.data)
+    settings = Settings(**todo.tokenize)
+    prepared = prepare(train, validation, tokenizer, template, settings, todo.data["processes"], reporter.progress)
+    accounts = {"Training data": prepared.train_account, "Validation data": prepared.validation_account}
+    for name, account in accounts.items():
+        for line in account.explain(name, settings.cutoff_len) if account else []:
+            reporter.notice(line)
+    return prepared
+
+
+def _checkpoint(folder: RunFolder, job: JobSpec) -> Path | None:
+    """The checkpoint to go on from. Raises TaskError when it is missing or not whole."""
+    if job.resume_from is None:
+        return None
+    found = next((entry for entry in checkpoints(folder) if entry.name == job.resume_from), None)
+    if found is not None and found.complete:
+        return found.path
+    reason = found.reason if found else "it is not there"
+    raise TaskError(
+        "checkpoint",
+        f"The run cannot go on from {job.resume_from}: {reason}.",
+        "Resume from another checkpoint, or start fresh.",
+    )
+
+
+def _save(trainer: SortedTrainer, path: Path) -> None:
+    """The adapter or the model with its tokenizer, as safetensors; the pickle that transformers adds is removed."""
+    trainer.save_model(str(path))
+    (path / "training_args.bin").unlink(missing_ok=True)
