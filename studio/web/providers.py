@@ -1,0 +1,104 @@
+"""What a choice can be, looked up when a form is drawn: models, datasets, adapters, devices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from studio.config.catalogue import load_catalogue
+from studio.config.templates import TEMPLATE_NAMES
+from studio.config.trainer_arguments import OPTIMIZERS
+from studio.config.workspace import Workspace
+from studio.data.examples import DataError
+from studio.data.listing import list_datasets
+from studio.runs.checkpoints import checkpoints
+from studio.runs.devices import inventory
+from studio.runs.folder import RunFolder
+from studio.runs.supervisor import Supervisor
+
+Choice = str | tuple[str, str]
+Provider = Callable[[], list[Choice]]
+
+SHIPPED_MODEL = ("SmolLM2-135M-Instruct · 0.135 B · shipped", "models/SmolLM2-135M-Instruct")
+
+# Names that the layers of most open models go by; any other name can be typed.
+LAYER_NAMES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def local_models(workspace: Workspace) -> list[Choice]:
+    """Folders under models/ that hold a model, newest first."""
+    if not workspace.models.is_dir():
+        return []
+    folders = [path.parent for path in workspace.models.glob("*/config.json")]
+    folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return [f"models/{path.name}" for path in folders]
+
+
+def recent_models(supervisor: Supervisor, most: int = 5) -> list[Choice]:
+    """Models of the last runs that lie elsewhere or on a hub."""
+    found: dict[str, None] = {}
+    for job in sorted(supervisor.jobs(), key=lambda job: job.created, reverse=True)[:50]:
+        text = RunFolder(supervisor.workspace.saves / job.name).config_text()
+        line = next((line for line in text.splitlines() if line.startswith("  path: ")), "")
+        if path := line.removeprefix("  path: ").strip("'\" "):
+            found[path] = None
+    return list(found)[:most]
+
+
+def catalogue() -> list[Choice]:
+    """Well-known open models with their size, by their Hugging Face id."""
+    return [
+        (f"{model.name} · {model.parameters:g} B · {model.huggingface}", model.huggingface)
+        for model in load_catalogue()
+    ]
+
+
+def adapters(workspace: Workspace) -> list[Choice]:
+    """Adapters of finished runs and in their complete checkpoints."""
+    found: list[Choice] = []
+    for config in sorted(workspace.saves.glob("*/adapter_config.json")):
+        if _is_lora(config.read_text(encoding="utf-8")):
+            found.append(f"saves/{config.parent.name}")
+    for folder in sorted(workspace.saves.glob("*/")):
+        found += [
+            f"saves/{folder.name}/{point.path.name}"
+            for point in checkpoints(RunFolder(folder))
+            if point.complete and (point.path / "adapter_config.json").exists()
+        ]
+    return found
+
+
+def _is_lora(text: str) -> bool:
+    try:
+        return json.loads(text).get("peft_type") == "LORA"
+    except json.JSONDecodeError:
+        return False
+
+
+def datasets(workspace: Workspace) -> list[Choice]:
+    """Datasets of the registry that can be used, with their rows; none when the registry itself is broken."""
+    try:
+        entries = list_datasets(workspace)
+    except DataError:  # said at the field as soon as a dataset is chosen
+        return []
+    usable = [entry for entry in entries if entry.problem is None]
+    return [(entry.name if entry.rows is None else f"{entry.name} · {entry.rows:,}", entry.name) for entry in usable]
+
+
+def providers(workspace: Workspace, supervisor: Supervisor) -> Mapping[str, Provider]:
+    """Every provider that a field of the schema may name."""
+
+    def models() -> list[Choice]:
+        known = [SHIPPED_MODEL, *local_models(workspace), *recent_models(supervisor), *catalogue()]
+        by_value = {(choice if isinstance(choice, str) else choice[1]): choice for choice in reversed(known)}
+        return list(reversed(by_value.values()))
+
+    return {
+        "models": models,
+        "adapters": lambda: adapters(workspace),
+        "datasets": lambda: datasets(workspace),
+        "templates": lambda: ["auto", *TEMPLATE_NAMES],
+        "optimizers": lambda: list(OPTIMIZERS),
+        "target_modules": lambda: list(LAYER_NAMES),
+        "devices": lambda: ["auto", *(device.name for device in inventory())],
+    }

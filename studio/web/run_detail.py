@@ -1,0 +1,83 @@
+"""One run as the page shows it: what it is doing, what went wrong, and what can be done with it now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from studio.config.io import read_yaml
+from studio.runs.checkpoints import checkpoints
+from studio.runs.folder import RunFolder
+from studio.runs.states import ACTIVE, State
+from studio.runs.store import Job
+from studio.web.words import say
+
+_PARAMETERS = ("trainable", "total")
+
+
+def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The head of a run's page, and a version that changes when something in it does."""
+    status = folder.status()
+    shown: dict[str, Any] = {
+        "name": job.name,
+        "state": job.state.value,
+        "held": job.held,
+        "active": job.state in ACTIVE,
+        "position": job.position,
+        "cause": job.cause,
+        "advice": job.advice,
+        "phase": status.phase,
+        "message": status.message,
+        "step": status.step,
+        "total": status.total,
+        "eta_seconds": status.eta_seconds if job.state in ACTIVE else None,
+        "updated": status.updated,
+        "notices": _notices(language, job, status.notices, status.parameters),
+        "events": [_event(event) for event in events[-5:]],
+        "actions": actions(job),
+        "attempt": job.attempt,
+    }
+    if job.state not in ACTIVE:
+        shown |= {
+            "size": folder.size_bytes(),
+            "checkpoints": [{**asdict(point), "name": point.name, "path": ""} for point in checkpoints(folder)],
+            "epochs": epochs_of(folder),
+        }
+    version = hashlib.sha1(json.dumps(shown, default=str).encode(), usedforsecurity=False).hexdigest()
+    return {**shown, "size": shown.get("size", 0), "version": version, "clock": time.time()}
+
+
+def _notices(language: str, job: Job, notices: Sequence[str], parameters: Any) -> list[str]:
+    found = [job.notice] if job.notice else []
+    if all(isinstance(parameters.get(name), int) for name in _PARAMETERS):
+        trainable, total = parameters["trainable"], parameters["total"]
+        share = f"{100 * trainable / total:.2f}" if total else "0"
+        found.append(say(language, "page.runs.parameters", trainable=f"{trainable:,}", total=f"{total:,}", share=share))
+    return [*found, *notices]
+
+
+def _event(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if isinstance(value, str | int | float)}
+
+
+def epochs_of(folder: RunFolder) -> Any:
+    """How many epochs the run was set to make; empty when its config cannot be read."""
+    try:
+        return read_yaml(folder.config_text()).get("optimisation", {}).get("num_train_epochs", "")
+    except ValueError:
+        return ""
+
+
+def actions(job: Job) -> list[str]:
+    """What the buttons offer, the likeliest first."""
+    if job.state is State.QUEUED:
+        return ["resume", "clone", "stop"] if job.held else ["pause", "top", "clone", "stop"]
+    if job.state in (State.STARTING, State.RUNNING):
+        return ["stop_save", "save_now", "pause", "clone", "kill"]
+    if job.state is State.STOPPING:
+        return ["clone", "kill"]
+    return ["resume", "clone", "remove"]

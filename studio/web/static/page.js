@@ -1,0 +1,135 @@
+// The page as a whole: language, light or dark, the open tab in the address. Runs before Gradio's own script.
+window.studio = window.studio || {};
+(() => {
+  const query = new URLSearchParams(location.search);
+  const asked = query.get("lang") || localStorage.getItem("studio-language") || navigator.language.slice(0, 2);
+  studio.language = studio.words[asked] ? asked : "en";
+  // Gradio translates labels into the browser's language and offers no other choice: so this page's browser has the asked one.
+  Object.defineProperty(navigator, "language", { get: () => studio.codes[studio.language], configurable: true });
+  document.documentElement.lang = studio.language;
+
+  studio.say = (key, values) => {
+    const text = studio.words[studio.language][key] ?? key;
+    return values ? text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "") : text;
+  };
+
+  studio.escape = (text) => String(text ?? "").replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
+  const dark = localStorage.getItem("studio-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  studio.paint = (theme) => {
+    document.body?.classList.toggle("dark", theme === "dark");
+    document.documentElement.dataset.theme = theme;
+    document.documentElement.style.colorScheme = theme;
+  };
+  studio.theme = query.get("__theme") || dark;
+  studio.paint(studio.theme);
+  document.addEventListener("DOMContentLoaded", () => studio.paint(studio.theme));
+
+  // Put a part of the state into the address; `push` makes a step that the Back button returns from.
+  studio.address = (changes, push) => {
+    const next = new URLSearchParams(location.search);
+    for (const [name, value] of Object.entries(changes)) value ? next.set(name, value) : next.delete(name);
+    const url = `${location.pathname}?${next}`;
+    if (url === location.pathname + location.search) return;
+    push ? history.pushState(null, "", url) : history.replaceState(null, "", url);
+  };
+
+  studio.parameter = (name) => new URLSearchParams(location.search).get(name);
+
+  studio.download = (name, text, type = "application/yaml") => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+
+  // Hand a run's name to the form; with the time, so that the same run can be taken over twice.
+  studio.fillForm = (name) => {
+    const box = document.querySelector("#filled textarea, #filled input");
+    box.value = `${name} ${Date.now()}`;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+
+  studio.saveShown = (id, name) => studio.download(name, document.querySelector(`#${id} pre`).textContent);
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.(".copy");
+    if (!button) return;
+    await navigator.clipboard.writeText(button.parentElement.querySelector("pre").textContent);
+    const text = button.textContent;
+    button.textContent = "✓";
+    setTimeout(() => { button.textContent = text; }, 1200);
+  });
+
+  // Tabs: Gradio draws them, the address remembers which one is open.
+  const tabButton = (name) => document.querySelector(`#tabs button[role=tab][aria-controls="tab-${name}"], #tabs #tab-${name}-button`);
+  // Gradio draws its tabs a moment after the header and listens to them a moment later: until it heard, try again.
+  const press = (name, tries = 200) => {
+    const button = tabButton(name);
+    if (!tries || studio.tab() !== name || button?.getAttribute("aria-selected") === "true") return;
+    button?.click();
+    setTimeout(() => press(name, tries - 1), 50);
+  };
+  studio.tab = () => studio.parameter("tab") || "train";
+  studio.openTab = (name, push = true) => {
+    studio.address({ tab: name }, push);
+    press(name);
+    document.dispatchEvent(new CustomEvent("studio-tab", { detail: name }));
+  };
+  studio.openRun = (name) => {
+    if (!name) return;
+    studio.address({ tab: "runs", run: name }, true);
+    studio.openTab("runs", false);
+    document.dispatchEvent(new CustomEvent("studio-run", { detail: name }));
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#tabs button[role=tab]");
+    if (!button || !event.isTrusted) return;
+    const name = (button.getAttribute("aria-controls") || button.id).replace(/^tab-|-button$/g, "");
+    studio.address({ tab: name }, true);
+    document.dispatchEvent(new CustomEvent("studio-tab", { detail: name }));
+  });
+  addEventListener("popstate", () => {
+    studio.openTab(studio.tab(), false);
+    document.dispatchEvent(new CustomEvent("studio-run", { detail: studio.parameter("run") }));
+  });
+
+  studio.drawHeader = (element, server) => {
+    const draw = (facts) => {
+      element.querySelector(".facts").textContent = facts;
+      element.querySelector(".offline").hidden = true;
+    };
+    const language = element.querySelector(".language");
+    language.innerHTML = Object.keys(studio.words)
+      .map((name) => `<option value="${name}">${studio.words[name]["page.language_name"]}</option>`).join("");
+    language.value = studio.language;
+    language.setAttribute("aria-label", studio.say("page.header.language"));
+    language.addEventListener("change", () => {
+      localStorage.setItem("studio-language", language.value);
+      studio.address({ lang: language.value });
+      location.reload();
+    });
+    const toggle = element.querySelector(".theme");
+    toggle.title = studio.say("page.header.theme");
+    toggle.setAttribute("aria-label", toggle.title);
+    toggle.addEventListener("click", () => {
+      studio.theme = studio.theme === "dark" ? "light" : "dark";
+      localStorage.setItem("studio-theme", studio.theme);
+      studio.paint(studio.theme);
+    });
+    element.querySelector(".offline").textContent = studio.say("page.header.offline");
+    studio.repeat(5000, async () => draw(await server.facts(studio.language)), () => { element.querySelector(".offline").hidden = false; });
+    studio.openTab(studio.tab(), false);
+  };
+
+  // Call `work` again and again while the page is visible; never twice at once. `failed` hears of a silent server.
+  studio.repeat = (pause, work, failed) => {
+    const once = async () => {
+      if (!document.hidden) {
+        try { await work(); } catch (error) { failed?.(error); }
+      }
+      setTimeout(once, pause);
+    };
+    once();
+  };
+})();
