@@ -1,0 +1,144 @@
+"""`studio jobs`: look at runs and steer them, with the words of the board's buttons."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from datetime import datetime
+
+from studio.config.io import dump, override, parse, read_yaml
+from studio.runs.checkpoints import checkpoints
+from studio.runs.environment import mask_secrets
+from studio.runs.folder import RunFolder
+from studio.runs.states import ENDED
+from studio.runs.store import Job
+from studio.runs.supervisor import Supervisor
+
+_FOLLOW_PAUSE = 0.5
+
+
+def _supervisor(options: argparse.Namespace) -> Supervisor:
+    from studio.cli.main import workspace
+
+    supervisor = Supervisor(workspace(options))
+    supervisor.reconcile()
+    return supervisor
+
+
+def _folder(supervisor: Supervisor, name: str) -> RunFolder:
+    return RunFolder(supervisor.workspace.saves / supervisor.job(name).name)
+
+
+def list_jobs(options: argparse.Namespace) -> int:
+    """Print every run, the newest last."""
+    supervisor = _supervisor(options)
+    rows = [_line(job, RunFolder(supervisor.workspace.saves / job.name)) for job in supervisor.jobs()]
+    if not rows:
+        print("No run yet. `studio demo` starts one, `studio webui` opens the board.")
+    for row in rows:
+        print(row)
+    return 0
+
+
+def _line(job: Job, folder: RunFolder) -> str:
+    status = folder.status()
+    state = "paused" if job.held and not job.active else job.state.value
+    steps = f"{status.step}/{status.total}" if status.total else ""
+    created = datetime.fromtimestamp(job.created).strftime("%Y-%m-%d %H:%M")
+    return f"{created}  {state:<9} {steps:>11}  {job.name}  {job.cause}".rstrip()
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print what is known of one run."""
+    supervisor = _supervisor(options)
+    job, folder = supervisor.job(options.name), _folder(supervisor, options.name)
+    status = folder.status()
+    facts = {
+        "run": folder.path,
+        "state": f"{job.state.value}{' (paused)' if job.held else ''}, attempt {job.attempt}",
+        "devices": ", ".join(job.devices) or job.devices_wanted,
+        "phase": status.message or status.phase,
+        "steps": f"{status.step}/{status.total}" if status.total else "",
+        "cause": job.cause,
+        "advice": job.advice,
+        "notice": "; ".join([job.notice, *status.notices]).strip("; "),
+        "checkpoints": ", ".join(f"{one.name}{'' if one.complete else ' (incomplete)'}" for one in checkpoints(folder)),
+    }
+    for name, value in facts.items():
+        if value:
+            print(f"{name:<12} {value}")
+    return 0
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Print the log of a run; with --follow, what comes until it ends. Values of secret variables are masked."""
+    supervisor = _supervisor(options)
+    file, position = _folder(supervisor, options.name).log_file, 0
+    while True:
+        ended = supervisor.job(options.name).state in ENDED
+        if file.exists():
+            with file.open("rb") as log:
+                log.seek(position)
+                fresh = log.read()
+            position += len(fresh)
+            print(mask_secrets(fresh.decode("utf-8", errors="replace"), os.environ), end="", flush=True)
+        if not options.follow or ended:
+            return 0
+        supervisor.reconcile()
+        time.sleep(_FOLLOW_PAUSE)
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Ask the run to stop, or kill it."""
+    supervisor = _supervisor(options)
+    if options.now:
+        supervisor.kill(options.name)
+        print(f"{options.name}: killed")
+    else:
+        supervisor.stop(options.name)
+        print(f"{options.name}: asked to stop; it writes a checkpoint at its next step")
+    return 0
+
+
+def pause(options: argparse.Namespace) -> int:
+    """Give the device back and wait in the queue until `studio jobs resume`."""
+    _supervisor(options).pause(options.name)
+    print(f"{options.name}: asked to pause; `studio jobs resume {options.name}` goes on")
+    return 0
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Go on from a checkpoint, with changed settings if there are any."""
+    supervisor = _supervisor(options)
+    text = None
+    if options.settings:
+        tree = read_yaml(_folder(supervisor, options.name).config_text())
+        text = dump(parse(override(tree, options.settings)))
+    job = supervisor.resume(options.name, checkpoint=options.checkpoint, config_text=text)
+    print(f"{job.name}: {job.state.value}{f'; {job.notice}' if job.notice else ''}")
+    return 0
+
+
+def save(options: argparse.Namespace) -> int:
+    """Ask for a checkpoint at the next step."""
+    _supervisor(options).save_now(options.name)
+    print(f"{options.name}: a checkpoint comes with the next step")
+    return 0
+
+
+def remove(options: argparse.Namespace) -> int:
+    """Delete the run's folder and row, after a question that says how much goes."""
+    supervisor = _supervisor(options)
+    folder = _folder(supervisor, options.name)
+    size = folder.size_bytes() / 1024**2
+    if not options.yes:
+        if not sys.stdin.isatty():
+            print(f"{folder.path} holds {size:.1f} MB. Add --yes to delete it.", file=sys.stderr)
+            return 2
+        if input(f"Delete {folder.path} ({size:.1f} MB)? [y/N] ").strip().lower() not in ("y", "yes"):
+            return 1
+    freed = supervisor.remove(options.name)
+    print(f"{options.name}: removed, {freed / 1024**2:.1f} MB freed")
+    return 0

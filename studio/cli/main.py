@@ -1,0 +1,138 @@
+"""The commands and their words. Heavy imports happen inside the command, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from studio import __version__
+from studio.config.workspace import Workspace
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 1 it failed, 2 the words or the config are wrong."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 2
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe (head, say) went away: what it did not want to read needs no message.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except _expected() as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Errors that are the user's to mend: their text says how, a traceback would only hide it."""
+    from studio.config.faults import ConfigError
+    from studio.config.workspace import OutsideWorkspace
+    from studio.data.examples import DataError
+    from studio.runs.errors import RunError
+
+    return (ConfigError, OutsideWorkspace, DataError, RunError, FileNotFoundError, PermissionError)
+
+
+def workspace(options: argparse.Namespace) -> Workspace:
+    """The workspace that the options name: the current folder unless said otherwise."""
+    return Workspace(Path(options.workspace), tuple(Path(path) for path in getattr(options, "allow", None) or ()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="studio", description="A training studio for language models.")
+    parser.add_argument("--version", action="version", version=f"studio {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--workspace", default=".", help="folder with data/, models/ and saves/ (default: here)")
+    _webui(commands, shared)
+    _train(commands, shared)
+    _jobs(commands, shared)
+    _small(commands, shared)
+    return parser
+
+
+def _webui(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    from studio.cli.webui import webui
+
+    command = commands.add_parser("webui", parents=[shared], help="open the board in the browser")
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; others than loopback need STUDIO_PASSWORD"
+    )
+    command.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
+    command.add_argument("--allow", action="append", metavar="FOLDER", help="further folder that the board may read")
+    command.add_argument("--open", action="store_true", help="open a browser window")
+    command.set_defaults(run=webui)
+
+
+def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    from studio.cli.train import check, train
+
+    text = "a YAML file, then settings such as method.rank=16; either may be left out"
+    command = commands.add_parser("train", parents=[shared], help="start a training run and follow it")
+    command.add_argument("words", nargs="*", metavar="CONFIG.yaml section.field=value", help=text)
+    command.add_argument("--if-exists", choices=("refuse", "resume", "rename", "replace"), default="refuse",
+                         help="what to do when a run of that name is there already")  # fmt: skip
+    command.add_argument("--detach", action="store_true", help="queue the run and come back at once")
+    command.set_defaults(run=train)
+    command = commands.add_parser("check", parents=[shared], help="say what is wrong with a config, start nothing")
+    command.add_argument("words", nargs="*", metavar="CONFIG.yaml section.field=value", help=text)
+    command.set_defaults(run=check)
+
+
+def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    from studio.cli import jobs
+
+    command = commands.add_parser("jobs", help="list runs, look at them, stop and resume them")
+    inner = command.add_subparsers(title="jobs commands", metavar="COMMAND", required=True)
+    inner.add_parser("list", parents=[shared], help="every run and its state").set_defaults(run=jobs.list_jobs)
+    for name, handler, text in (
+        ("show", jobs.show, "what a run is doing and how it ended"),
+        ("logs", jobs.logs, "the log of a run"),
+        ("stop", jobs.stop, "stop a run with a checkpoint"),
+        ("pause", jobs.pause, "stop a run with a checkpoint and put it back into the queue"),
+        ("resume", jobs.resume, "go on with a run that stopped, failed, was lost or shall learn more"),
+        ("save", jobs.save, "write a checkpoint now"),
+        ("remove", jobs.remove, "delete a run and its folder"),
+    ):
+        one = inner.add_parser(name, parents=[shared], help=text)
+        one.add_argument("name", help="name of the run")
+        one.set_defaults(run=handler)
+        if name == "logs":
+            one.add_argument("--follow", action="store_true", help="go on until the run ends")
+        if name == "stop":
+            one.add_argument("--now", action="store_true", help="kill it; steps since the last checkpoint are lost")
+        if name == "resume":
+            one.add_argument("--checkpoint", help="checkpoint-N to go on from (default: the newest complete one)")
+            one.add_argument("settings", nargs="*", metavar="section.field=value", help="settings to change first")
+        if name == "remove":
+            one.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _small(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    from studio.cli.demo import demo
+    from studio.cli.doctor import doctor
+    from studio.cli.settings import settings
+
+    command = commands.add_parser("settings", help="every setting, what it does and its default")
+    command.add_argument("section", nargs="?", help="only this section, such as method")
+    command.set_defaults(run=settings)
+    command = commands.add_parser("doctor", parents=[shared], help="look for what keeps Studio from working here")
+    command.add_argument("--port", type=int, default=7860, help="port of the board (default: 7860)")
+    command.set_defaults(run=doctor)
+    command = commands.add_parser("demo", parents=[shared], help="fine-tune the shipped model on the demo data")
+    command.set_defaults(run=demo)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""`studio settings`: the schema as a page of text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from studio.config.jobs import TrainConfig
+from studio.config.leaves import groups
+from studio.config.reference import settings_page
+
+
+def settings(options: argparse.Namespace) -> int:
+    """Print every setting, or those of one section."""
+    try:
+        print(settings_page(options.section), end="")
+    except KeyError:
+        known = ", ".join(group.name for group in groups(TrainConfig))
+        print(f"There is no section {options.section!r}. Sections: {known}", file=sys.stderr)
+        return 2
+    return 0
