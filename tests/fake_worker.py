@@ -43,8 +43,9 @@ def loss_at(step: int) -> float:
 
 
 def parse(text: str) -> dict[str, str]:
-    """`key: value` lines."""
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines()) if key}
+    """`key: value` lines; null means that there is none."""
+    pairs = ((key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in text.splitlines()))
+    return {key: value for key, value in pairs if key and value != "null"}
 
 
 class FakeWorker:

@@ -41,7 +41,7 @@ def _until_it_ends(supervisor: Supervisor, name: str, folder: RunFolder, bar: Pr
         job, status = supervisor.job(name), folder.status()
         metrics.poll()
         facts = [f"{status.step}/{status.total}"] if status.total else []
-        if loss := metrics.last("loss"):
+        if loss := metrics.last.get("loss"):
             facts.append(f"loss {loss:.4g}")
         if status.eta_seconds is not None and job.state not in ENDED:
             facts.append(f"{time_left(status.eta_seconds)} left")

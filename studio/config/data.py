@@ -28,7 +28,7 @@ class DataConfig(Section):
     """Most rows to take of each dataset; empty takes all."""
 
     packing: Annotated[bool, Advanced()] = False
-    """Put several short rows into one of full length; rows do not see each other."""
+    """Fill rows up to the cutoff with several short ones; conversations do not see each other, plain text runs on."""
 
     tokenizing_processes: Annotated[int, Advanced()] = Field(default=1, ge=1, le=64)
     """Processes that turn text into tokens."""

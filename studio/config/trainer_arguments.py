@@ -64,6 +64,7 @@ FORBIDDEN_ARGUMENTS: frozenset[str] = frozenset(
         "output_dir",
         "push_to_hub",
         "remove_unused_columns",
+        "restore_callback_states_from_checkpoint",  # it would bring "stop now" back into a resumed run
         "resume_from_checkpoint",
         "save_only_model",
         "truncation_mode",
@@ -84,7 +85,7 @@ FREE_ARGUMENTS: frozenset[str] = frozenset(
     include_for_metrics include_num_input_tokens_seen label_names label_smoothing_factor length_column_name
     liger_kernel_config local_rank log_level log_level_replica log_on_each_node logging_first_step loss_type
     metric_for_best_model optim_target_modules pad_to_multiple_of pad_token packing_strategy padding_free
-    parallelism_config prediction_loss_only project restore_callback_states_from_checkpoint router_aux_loss_coef
+    parallelism_config prediction_loss_only project router_aux_loss_coef
     save_on_each_node shuffle_dataset skip_memory_metrics tf32 torch_compile_backend torch_compile_mode
     torch_empty_cache_steps trackio_bucket_id trackio_space_id trackio_static_space_id use_cache
     use_liger_kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from studio.runs.folder import RunFolder
 from studio.runs.metrics import MetricsLog
 
 _MOST_RUNS = 64
-_MOST_BUCKETS = 500  # two points each: at most 1,000 points a curve, 2,000 with the smoothed one
+MOST_POINTS = 2000  # in one answer
+_MOST_BUCKETS = 498  # two points each and the newest one: at most 1,000 points a curve, 2,000 with the smoothed one
 _SPARK_BUCKETS = 32
 
 
@@ -95,8 +96,9 @@ class CurveCache:
         cursors: Mapping[str, Any],
         weight: float | None,
         length: int,
-    ) -> tuple[list[dict[str, Any]], float]:
-        """What the page lacks of each figure, and the weight used: LlamaBoard's formula when the reader chose none.
+    ) -> tuple[list[dict[str, Any]], float, bool]:
+        """What the page lacks of each figure, the weight used (LlamaBoard's formula when the reader chose none), and
+        whether more is waiting: an answer holds at most MOST_POINTS, and the figures behind come with the next one.
 
         `cursors` says by curve what the reader has; `length` is the expected number of logged points, so that the
         first weight does not change while the run goes on.
@@ -106,8 +108,9 @@ class CurveCache:
             run.refresh()
             count = max(length, len(run.log.series.get("loss", ())))
             used = round(initial_weight(count), 2) if weight is None else min(0.999, max(0.0, weight))
-            found = [_figure(run, key, title, cursors, used) for key, title in titles.items()]
-        return [figure for figure in found if figure is not None], used
+            found = (_figure(run, key, title, cursors, used) for key, title in titles.items())
+            fitting, more = _fitting(figure for figure in found if figure is not None)
+        return fitting, used, more
 
     def events(self, folder: RunFolder) -> list[dict[str, Any]]:
         """What happened in the run beside its numbers."""
@@ -122,6 +125,18 @@ class CurveCache:
         with run.lock:
             run.refresh()
             return list(run.log.series)
+
+
+def _fitting(figures: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """The first figures with at most MOST_POINTS together, and whether there are others; one alone always fits."""
+    found: list[dict[str, Any]] = []
+    room = MOST_POINTS
+    for figure in figures:
+        room -= sum(len(bucket) for curve in figure["curves"] for bucket in curve["buckets"])
+        if room < 0:
+            return found, True
+        found.append(figure)
+    return found, False
 
 
 def _figure(run: RunCurves, key: str, title: str, cursors: Mapping[str, Any], weight: float) -> dict[str, Any] | None:

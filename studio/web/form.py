@@ -36,7 +36,7 @@ class Form:
     def draw_card(self, group: Group) -> None:
         """One section as a card: its basic settings in sight, the others folded away."""
         own = [leaf for leaf in leaves(self.schema) if leaf.section == group.name]
-        with gr.Group(elem_classes=["card"], elem_id=f"card-{group.name}"):
+        with gr.Column(elem_classes=["card"], elem_id=f"card-{group.name}"):
             gr.HTML(f"<h2>{self.text(f'sections.{group.name}')}</h2>", elem_classes=["card-title"])
             self.draw_leaves([leaf for leaf in own if leaf.variant is None and not leaf.advanced])
             for variant in group.variants:

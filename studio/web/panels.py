@@ -35,12 +35,12 @@ _NO_CHART = frozenset({"epoch", "step", "time"})
 
 
 def charts(language: str, folder: RunFolder, cache: CurveCache, request: Request) -> Panel:
-    """New points of every chart, the weight of the smoothing, and the lowest evaluation loss."""
+    """New points of every chart, the weight of the smoothing, the lowest evaluation loss; `more`: ask again at once."""
     keys = [key for key in cache.keys(folder) if key not in _NO_CHART]
     ordered = [*(key for key in FIRST if key in keys), *(key for key in keys if key not in FIRST)]
     titles = {key: _title(language, key) for key in ordered or ["loss"]}
     weight = request.get("weight")
-    figures, used = cache.figures(
+    figures, used, more = cache.figures(
         folder, titles, request.get("cursors") or {}, None if weight is None else float(weight), folder.status().total
     )
     if not figures:
@@ -49,7 +49,7 @@ def charts(language: str, folder: RunFolder, cache: CurveCache, request: Request
     for figure in figures:
         for curve in figure["curves"]:
             curve["name"] = names.get(curve["kind"], "")
-    return {"figures": figures, "weight": used, "best": _best(language, folder, cache)}
+    return {"figures": figures, "weight": used, "best": _best(language, folder, cache), "more": more}
 
 
 def _title(language: str, key: str) -> str:

@@ -34,7 +34,7 @@ class TrainTab:
     file: gr.HTML
     start: gr.Button
     hold: gr.Button
-    question: gr.Group
+    question: gr.Column
     question_text: gr.HTML
     answers: Mapping[str, gr.Button]
     download: gr.Button

@@ -36,7 +36,7 @@ def draw(page: gr.Blocks, form: Form, workspace: Workspace, starter: Starter, hi
                         own = [leaf for leaf in leaves(form.schema) if leaf.section == group.name]
                         form.draw_fold(group.name, own, f"sections.{group.name}")
                 form.draw_fold("", [leaf for leaf in leaves(form.schema) if not leaf.section and leaf.advanced])
-        with gr.Column(scale=2, elem_classes=["summary-column"]), gr.Group(elem_classes=["card", "summary"]):
+        with gr.Column(scale=2, elem_classes=["summary-column"]), gr.Column(elem_classes=["card", "summary"]):
             gr.HTML(f"<h2>{text('page.form.this_run')}</h2>", elem_classes=["card-title"])
             form.draw_leaves([leaf for leaf in leaves(form.schema) if not leaf.section and not leaf.advanced])
             tab = _summary_card(form, workspace, starter, hidden)
@@ -49,7 +49,7 @@ def _summary_card(form: Form, workspace: Workspace, starter: Starter, hidden: di
     with gr.Row(elem_classes=["buttons"]):
         start = gr.Button(text("page.form.start"), variant="primary", elem_id="start", min_width=80)
         hold = gr.Button(text("page.form.queue_held"), elem_id="hold", min_width=80)
-    with gr.Group(visible=False, elem_classes=["question"], elem_id="question") as question:
+    with gr.Column(visible=False, elem_classes=["question"], elem_id="question") as question:
         question_text = gr.HTML("")
         with gr.Row():
             answers = {

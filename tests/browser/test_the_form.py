@@ -58,7 +58,8 @@ def test_the_preview_is_what_runs(board: Board, page: Page) -> None:
     write(page, "field-name", "previewed")
     write(page, "field-method-lora-rank", "4")
     write(page, "field-optimisation-learning_rate", "3e-4")
-    expect(page.locator("#command pre")).to_contain_text("method.rank=4")
+    for text in ("name=previewed", "method.rank=4", "optimisation.learning_rate=0.0003"):
+        expect(page.locator("#command pre")).to_contain_text(text)
     words = command(page)
     page.locator("#start").click()
     expect(page.locator("#runs .run-side h2")).to_have_text("previewed")
@@ -103,8 +104,9 @@ def test_a_file_is_saved_and_loaded_again(page: Page, tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("rank: 12", "rank: 24"))
     page.locator("#load-yaml input[type=file], input[type=file]").first.set_input_files(file)
     expect(page.locator("#field-method-lora-rank input")).to_have_value("24")
-    file.write_text("method: {rank: nonsense}\n")
-    page.locator("#load-yaml input[type=file], input[type=file]").first.set_input_files(file)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("method: {rank: nonsense}\n")
+    page.locator("#load-yaml input[type=file], input[type=file]").first.set_input_files(bad)
     expect(page.locator(".toast-body, .toast-wrap").first).to_contain_text("not a whole number")
     expect(page.locator("#field-method-lora-rank input")).to_have_value("24")
 

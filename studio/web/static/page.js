@@ -61,8 +61,13 @@ window.studio = window.studio || {};
     setTimeout(() => { button.textContent = text; }, 1200);
   });
 
+  // A browser does not report the same file twice: forget it first, so that a corrected file can be loaded again.
+  document.addEventListener("click", (event) => {
+    if (event.target.matches?.("input[type=file]")) event.target.value = "";
+  }, true);
+
   // Tabs: Gradio draws them, the address remembers which one is open.
-  const tabButton = (name) => document.querySelector(`#tabs button[role=tab][aria-controls="tab-${name}"], #tabs #tab-${name}-button`);
+  const tabButton = (name) => document.querySelector(`#tabs button[data-tab-id="${name}"]`);
   // Gradio draws its tabs a moment after the header and listens to them a moment later: until it heard, try again.
   const press = (name, tries = 200) => {
     const button = tabButton(name);
@@ -83,9 +88,8 @@ window.studio = window.studio || {};
     document.dispatchEvent(new CustomEvent("studio-run", { detail: name }));
   };
   document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("#tabs button[role=tab]");
-    if (!button || !event.isTrusted) return;
-    const name = (button.getAttribute("aria-controls") || button.id).replace(/^tab-|-button$/g, "");
+    const name = event.target.closest?.("#tabs button[data-tab-id]")?.dataset.tabId;
+    if (!name || !event.isTrusted) return;
     studio.address({ tab: name }, true);
     document.dispatchEvent(new CustomEvent("studio-tab", { detail: name }));
   });

@@ -119,7 +119,8 @@
       let weight = saved("smoothing", null), cursors = {};
       log.checked = saved("logarithmic", "") === "yes";
       const showWeight = (value) => { slider.value = value; box.querySelector("output").textContent = Number(value).toFixed(2); };
-      slider.addEventListener("input", () => { weight = slider.value; showWeight(weight); localStorage.setItem("studio-smoothing", weight); cursors = {}; });
+      slider.addEventListener("input", () => { weight = slider.value; showWeight(weight); localStorage.setItem("studio-smoothing", weight); forgetSmoothed(); });
+      const forgetSmoothed = () => { cursors = Object.fromEntries(Object.entries(cursors).filter(([key]) => !key.includes("~"))); };
       log.addEventListener("change", () => {
         localStorage.setItem("studio-logarithmic", log.checked ? "yes" : "");
         for (const chart of charts.values()) { chart.logarithmic = log.checked && chart.canBeLogarithmic; chart.draw(); }

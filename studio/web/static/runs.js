@@ -34,13 +34,16 @@
     async function tick() {
       if (busy || studio.tab() !== "runs") return;
       busy = true;
+      let more = false;
       try {
         const name = chosen;
         const reply = await server.tick({ language: studio.language, list: list.version, run: name, ...detail.wants() });
         if (reply.list) list.set(reply.list);
         if (name === chosen) detail.set(reply);
+        more = Boolean(reply.panel?.more);  // one answer holds only so many points
         if (!chosen && list.first() && innerWidth > 900) choose(list.first(), false);
       } finally { busy = false; }
+      if (more) await tick();
     }
 
     document.addEventListener("studio-run", (event) => choose(event.detail, false));
