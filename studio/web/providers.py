@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from studio.config.catalogue import load_catalogue
+from studio.config.shipped import SHIPPED_MODEL, SHIPPED_PARAMETERS
 from studio.config.templates import TEMPLATE_NAMES
 from studio.config.trainer_arguments import OPTIMIZERS
 from studio.config.workspace import Workspace
@@ -18,8 +20,6 @@ from studio.runs.supervisor import Supervisor
 
 Choice = str | tuple[str, str]
 Provider = Callable[[], list[Choice]]
-
-SHIPPED_MODEL = ("SmolLM2-135M-Instruct · 0.135 B · shipped", "models/SmolLM2-135M-Instruct")
 
 # Names that the layers of most open models go by; any other name can be typed.
 LAYER_NAMES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -48,7 +48,7 @@ def recent_models(supervisor: Supervisor, most: int = 5) -> list[Choice]:
 def catalogue() -> list[Choice]:
     """Well-known open models with their size, by their Hugging Face id."""
     return [
-        (f"{model.name} · {model.parameters:g} B · {model.huggingface}", model.huggingface)
+        (f"{model.huggingface} · {model.parameters:g} B", model.huggingface)
         for model in load_catalogue()
     ]
 
@@ -89,7 +89,8 @@ def providers(workspace: Workspace, supervisor: Supervisor) -> Mapping[str, Prov
     """Every provider that a field of the schema may name."""
 
     def models() -> list[Choice]:
-        known = [SHIPPED_MODEL, *local_models(workspace), *recent_models(supervisor), *catalogue()]
+        shipped = (f"{Path(SHIPPED_MODEL).name} · {SHIPPED_PARAMETERS:g} B · shipped", SHIPPED_MODEL)
+        known = [shipped, *local_models(workspace), *recent_models(supervisor), *catalogue()]
         by_value = {(choice if isinstance(choice, str) else choice[1]): choice for choice in reversed(known)}
         return list(reversed(by_value.values()))
 

@@ -37,7 +37,7 @@ def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str
         "eta_seconds": status.eta_seconds if job.state in ACTIVE else None,
         "updated": status.updated,
         "notices": _notices(language, job, status.notices, status.parameters),
-        "events": [_event(event) for event in events[-5:]],
+        "events": [_event(event) for event in _worth_saying(events)],
         "actions": actions(job),
         "attempt": job.attempt,
     }
@@ -58,6 +58,12 @@ def _notices(language: str, job: Job, notices: Sequence[str], parameters: Any) -
         share = f"{100 * trainable / total:.2f}" if total else "0"
         found.append(say(language, "page.runs.parameters", trainable=f"{trainable:,}", total=f"{total:,}", share=share))
     return [*found, *notices]
+
+
+def _worth_saying(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What happened lately; of the checkpoints only the newest, since the files list them all."""
+    saved = [event for event in events if event["event"] == "checkpoint"]
+    return [event for event in events if event["event"] != "checkpoint"][-5:] + saved[-1:]
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:

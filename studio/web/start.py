@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import cast
 
 from studio.config.faults import ConfigError, Fault
 from studio.config.jobs import TrainConfig
 from studio.config.workspace import OutsideWorkspace, Workspace
+from studio.data.chosen import dataset_faults
 from studio.data.examples import DataError
 from studio.data.listing import DatasetSummary, list_datasets
 from studio.runs.devices import choose, inventory
@@ -54,7 +54,7 @@ class Starter:
         """How many rows the chosen datasets have together, as far as that is known without reading them."""
         try:
             known = self._datasets()
-        except DataError:  # said by missing_datasets, at its field
+        except DataError:  # said by `faults`, at its field
             return Rows(None)
         counts = [known[name].rows if name in known else None for name in config.data.datasets]
         if not counts or any(count is None for count in counts):
@@ -67,7 +67,7 @@ class Starter:
 
     def faults(self, config: TrainConfig) -> list[Fault]:
         """What is wrong with the config in this workspace, beyond what is wrong with it anywhere."""
-        return [*self._missing_datasets(config), *self._outside(config)]
+        return [*dataset_faults(self.workspace, config), *self._outside(config)]
 
     def _outside(self, config: TrainConfig) -> list[Fault]:
         """Local paths that a page may not reach: neither in the workspace nor in a folder that the operator listed."""
@@ -78,28 +78,6 @@ class Starter:
                     self.workspace.resolve(text)
                 except OutsideWorkspace:
                     faults.append(Fault(field, "outside_workspace", text))
-        return faults
-
-    def _missing_datasets(self, config: TrainConfig) -> list[Fault]:
-        """A fault for each chosen dataset that the registry does not hold or cannot read."""
-        try:
-            entries = self._datasets()
-        except DataError as error:
-            return [Fault("data.datasets", "broken_registry", details={"reason": str(error)})]
-        faults: list[Fault] = []
-        for path, names in (
-            ("data.datasets", config.data.datasets),
-            ("data.validation_datasets", config.data.validation_datasets),
-        ):
-            for name in names:
-                entry = entries.get(name)
-                if entry is None:
-                    near = next(iter(difflib.get_close_matches(name, list(entries), n=1)), "")
-                    faults.append(
-                        Fault(path, "no_such_dataset_near" if near else "no_such_dataset", name, {"near": near})
-                    )
-                elif entry.problem:
-                    faults.append(Fault(path, "broken_dataset", name, {"reason": entry.problem}))
         return faults
 
     def place(self, language: str, config: TrainConfig) -> str:

@@ -65,7 +65,7 @@ window.studio.Chart = class {
     this.host.classList.toggle("is-empty", !range);
     const width = this.svg.clientWidth, height = this.svg.clientHeight;
     if (!range || !width) return;
-    const box = { left: 46, right: width - 8, top: 8, bottom: height - 20 };
+    const box = { left: 54, right: width - 8, top: 8, bottom: height - 20 };
     this.x = (step) => box.left + ((step - range.x0) / (range.x1 - range.x0)) * (box.right - box.left);
     this.y = (value) => box.bottom - ((this.scale(value) - range.y0) / (range.y1 - range.y0)) * (box.bottom - box.top);
     this.step = (x) => range.x0 + ((x - box.left) / (box.right - box.left)) * (range.x1 - range.x0);

@@ -68,7 +68,7 @@
       bar.setAttribute("aria-valuenow", run.step);
       bar.firstElementChild.style.width = `${(share * 100).toFixed(2)}%`;
       const silent = run.active && run.updated ? Date.now() / 1000 + run.ahead - run.updated : 0;
-      const parts = [run.message || run.phase, run.total ? `${run.step}/${run.total}` : ""];
+      const parts = [run.active ? run.message || run.phase : "", run.total ? `${run.step}/${run.total}` : ""];
       if (run.active && run.eta_seconds !== null) parts.push(say("page.runs.left", { time: studio.time(run.eta_seconds) }));
       if (run.state === "queued" && !run.held) parts.push(say("page.runs.position", { position: run.position }));
       if (silent > 10) parts.push(say("page.runs.waiting", { time: studio.time(silent), phase: run.phase }));
