@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -152,8 +153,9 @@ def watch() -> Watch:
     return Watch()
 
 
-@pytest.fixture
-def page(browser: Browser, board: Board, watch: Watch) -> Iterator[Page]:
+@contextmanager
+def new_page(browser: Browser, board: Board, watch: Watch) -> Iterator[Page]:
+    """The board's first page in a browser of its own, watched."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US", accept_downloads=True)
     made = context.new_page()
     made.set_default_timeout(PATIENCE_SECONDS * 1000)
@@ -164,6 +166,12 @@ def page(browser: Browser, board: Board, watch: Watch) -> Iterator[Page]:
     made.wait_for_selector("#start")
     yield made
     context.close()
+
+
+@pytest.fixture
+def page(browser: Browser, board: Board, watch: Watch) -> Iterator[Page]:
+    with new_page(browser, board, watch) as made:
+        yield made
 
 
 def ended(board: Board, name: str) -> bool:
