@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -66,3 +67,19 @@ def test_the_page_of_settings_is_fresh() -> None:
     from studio.config.reference import settings_page
 
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page(), "run `make docs`"
+
+
+WEB = sorted((ROOT / "studio" / "web").glob("*.py")) + sorted((ROOT / "studio" / "web" / "static").glob("*.js"))
+
+
+@pytest.mark.parametrize("path", WEB, ids=lambda path: path.name)
+def test_the_web_folder_knows_no_setting_by_name(path: Path) -> None:
+    from studio.config.jobs import TrainConfig
+    from studio.config.leaves import groups, leaves
+
+    sections = "|".join(group.name for group in groups(TrainConfig))
+    settings = "|".join(sorted({leaf.name for leaf in leaves(TrainConfig) if leaf.section}, key=len, reverse=True))
+    # `config.method.rank`, "method.rank" or "method.lora.rank" would be a second place that must follow the schema.
+    named = re.findall(rf"\b(?:{sections})(?:\.\w+)?\.(?:{settings})\b", path.read_text(encoding="utf-8"))
+    # The labels of the union's own types come with the facts of an outline.
+    assert [name for name in named if not name.endswith(".type")] == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from studio.config.io import dump
 from studio.config.jobs import TrainConfig
 from studio.config.naming import name_for
+from studio.runs.devices import choose, inventory
+from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
 from studio.runs.supervisor import IfExists, Supervisor
 
@@ -26,3 +29,22 @@ def submit_config(
     name = name_for(config, now or datetime.now())
     text = dump(config.model_copy(update={"name": name}))
     return supervisor.submit(name, "train", text, devices_wanted=config.devices.use, if_exists=if_exists, hold=hold)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run would stand: `position` 0 means that it starts at once on `devices`, else it waits for them."""
+
+    devices: str
+    position: int
+
+
+def place(supervisor: Supervisor, config: TrainConfig) -> Place:
+    """What would happen to the run if it were submitted now."""
+    jobs, wanted = supervisor.jobs(), config.devices.use
+    present = [device.name for device in inventory()]
+    free = choose(wanted, present, {name for job in jobs if job.state in ACTIVE for name in job.devices})
+    if free:
+        return Place(", ".join(free), 0)
+    waiting = sum(job.state is State.QUEUED and not job.held for job in jobs)
+    return Place(present[0] if wanted == "auto" else wanted, waiting + 1)

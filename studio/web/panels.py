@@ -7,14 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from studio.config.faults import ConfigError
-from studio.config.io import check, read_yaml
-from studio.config.jobs import TrainConfig
 from studio.runs.atomic import read_text
 from studio.runs.checkpoints import checkpoints
 from studio.runs.environment import mask_secrets
 from studio.runs.folder import LOG_TAIL_BYTES, RunFolder
 from studio.web.curve_cache import CurveCache
+from studio.web.run_detail import read_config
 from studio.web.summary import command_text
 from studio.web.words import say
 
@@ -108,10 +106,7 @@ def config(_language: str, folder: RunFolder, _cache: CurveCache, request: Reque
     version = str(hash(text))
     if version == request.get("panel_version"):
         return None
-    try:
-        parsed: TrainConfig | None = check(read_yaml(text))[0]
-    except ConfigError:
-        parsed = None
+    parsed = read_config(folder)
     return {"version": version, "yaml": text, "command": command_text(parsed) if parsed else ""}
 
 

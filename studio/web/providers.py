@@ -47,10 +47,7 @@ def recent_models(supervisor: Supervisor, most: int = 5) -> list[Choice]:
 
 def catalogue() -> list[Choice]:
     """Well-known open models with their size, by their Hugging Face id."""
-    return [
-        (f"{model.huggingface} · {model.parameters:g} B", model.huggingface)
-        for model in load_catalogue()
-    ]
+    return [(f"{model.huggingface} · {model.parameters:g} B", model.huggingface) for model in load_catalogue()]
 
 
 def adapters(workspace: Workspace) -> list[Choice]:

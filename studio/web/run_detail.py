@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from studio.config.io import read_yaml
+from studio.config.faults import ConfigError
+from studio.config.io import check, read_yaml
+from studio.config.jobs import TrainConfig
+from studio.config.outline import length_setting
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
 from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
+from studio.web.form import number_text
 from studio.web.words import say
 
 _PARAMETERS = ("trainable", "total")
@@ -45,7 +49,7 @@ def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str
         shown |= {
             "size": folder.size_bytes(),
             "checkpoints": [{**asdict(point), "name": point.name, "path": ""} for point in checkpoints(folder)],
-            "epochs": epochs_of(folder),
+            "length": _length(language, folder),
         }
     version = hashlib.sha1(json.dumps(shown, default=str).encode(), usedforsecurity=False).hexdigest()
     return {**shown, "size": shown.get("size", 0), "version": version, "clock": time.time()}
@@ -70,12 +74,21 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if isinstance(value, str | int | float)}
 
 
-def epochs_of(folder: RunFolder) -> Any:
-    """How many epochs the run was set to make; empty when its config cannot be read."""
+def _length(language: str, folder: RunFolder) -> dict[str, Any] | None:
+    """The setting that a finished run is lengthened by; None when its config cannot be read."""
+    config = read_config(folder)
+    if config is None:
+        return None
+    path, value = length_setting(config)
+    return {"path": path, "label": say(language, f"fields.{path}.label"), "value": number_text(value)}
+
+
+def read_config(folder: RunFolder) -> TrainConfig | None:
+    """The config of a run as far as it has the right shape."""
     try:
-        return read_yaml(folder.config_text()).get("optimisation", {}).get("num_train_epochs", "")
-    except ValueError:
-        return ""
+        return check(read_yaml(folder.config_text()))[0]
+    except ConfigError:
+        return None
 
 
 def actions(job: Job) -> list[str]:

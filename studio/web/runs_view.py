@@ -7,12 +7,13 @@ from typing import Any
 
 from studio.config.faults import ConfigError
 from studio.config.io import dump, override, parse, read_yaml
+from studio.config.outline import length_setting
 from studio.config.workspace import OutsideWorkspace, Workspace
 from studio.runs.errors import RunError
 from studio.runs.supervisor import Supervisor
 from studio.web.curve_cache import CurveCache
 from studio.web.panels import PANELS
-from studio.web.run_detail import detail
+from studio.web.run_detail import detail, read_config
 from studio.web.runs_list import overview
 from studio.web.words import known, say
 
@@ -100,12 +101,13 @@ class RunsView:
         return {"gone": True}
 
     def _resume(self, name: str, request: Request) -> dict[str, Any]:
-        """Go on from the chosen checkpoint; with another number of epochs the config is written anew first."""
+        """Go on from the chosen checkpoint; to another length the config is written anew first."""
         folder, text = self.supervisor.folder(name), None
-        epochs = str(request.get("epochs") or "").strip()
-        tree = read_yaml(folder.config_text())
-        if epochs and epochs != str(tree.get("optimisation", {}).get("num_train_epochs", "")):
-            text = dump(parse(override(tree, [f"optimisation.num_train_epochs={epochs}"])))
+        wanted, config = str(request.get("length") or "").strip(), read_config(folder)
+        if wanted and config is not None:
+            path, value = length_setting(config)
+            longer = parse(override(read_yaml(folder.config_text()), [f"{path}={wanted}"]))
+            text = dump(longer) if length_setting(longer)[1] != value else None
         job = self.supervisor.resume(name, checkpoint=request.get("checkpoint") or None, config_text=text)
         return {"message": job.notice}
 

@@ -7,18 +7,15 @@ from typing import cast
 
 from studio.config.faults import ConfigError, Fault
 from studio.config.jobs import TrainConfig
-from studio.config.workspace import OutsideWorkspace, Workspace
-from studio.data.chosen import dataset_faults
-from studio.data.examples import DataError
-from studio.data.listing import DatasetSummary, list_datasets
-from studio.runs.devices import choose, inventory
+from studio.config.local_paths import outside_faults
+from studio.config.workspace import Workspace
+from studio.data.chosen import chosen_rows, dataset_faults
 from studio.runs.errors import RunExists
 from studio.runs.folder import RunFolder
-from studio.runs.states import ACTIVE, State
-from studio.runs.submission import submit_config
+from studio.runs.states import State
+from studio.runs.submission import place, submit_config
 from studio.runs.supervisor import IfExists, Supervisor
 from studio.web.sizes import bytes_text
-from studio.web.summary import Rows
 from studio.web.words import say
 
 
@@ -50,44 +47,17 @@ class Starter:
             size = RunFolder(self.workspace.saves / name).size_bytes()
             raise Exists(name, state, bytes_text(size)) from None
 
-    def rows(self, config: TrainConfig) -> Rows:
+    def rows(self, config: TrainConfig) -> int | None:
         """How many rows the chosen datasets have together, as far as that is known without reading them."""
-        try:
-            known = self._datasets()
-        except DataError:  # said by `faults`, at its field
-            return Rows(None)
-        counts = [known[name].rows if name in known else None for name in config.data.datasets]
-        if not counts or any(count is None for count in counts):
-            return Rows(None)
-        most = config.data.max_samples
-        return Rows(sum(min(count, most) if most else count for count in counts if count is not None))
-
-    def _datasets(self) -> dict[str, DatasetSummary]:
-        return {entry.name: entry for entry in list_datasets(self.workspace)}
+        return chosen_rows(self.workspace, config)
 
     def faults(self, config: TrainConfig) -> list[Fault]:
         """What is wrong with the config in this workspace, beyond what is wrong with it anywhere."""
-        return [*dataset_faults(self.workspace, config), *self._outside(config)]
-
-    def _outside(self, config: TrainConfig) -> list[Fault]:
-        """Local paths that a page may not reach: neither in the workspace nor in a folder that the operator listed."""
-        faults: list[Fault] = []
-        for field, texts in (("model.path", [config.model.path]), ("model.adapters", config.model.adapters)):
-            for text in texts:
-                try:
-                    self.workspace.resolve(text)
-                except OutsideWorkspace:
-                    faults.append(Fault(field, "outside_workspace", text))
-        return faults
+        return [*dataset_faults(self.workspace, config), *outside_faults(self.workspace, config)]
 
     def place(self, language: str, config: TrainConfig) -> str:
         """Whether the run would start at once and on what, or how far back in the queue it would stand."""
-        jobs = self.supervisor.jobs()
-        present = [device.name for device in inventory()]
-        busy = {name for job in jobs if job.state in ACTIVE for name in job.devices}
-        free = choose(config.devices.use, present, busy)
-        if free:
-            return say(language, "page.form.starts_now", device=", ".join(free))
-        waiting = sum(job.state is State.QUEUED and not job.held for job in jobs)
-        wanted = present[0] if config.devices.use == "auto" else config.devices.use
-        return say(language, "page.form.waits", device=wanted, position=waiting + 1)
+        where = place(self.supervisor, config)
+        if where.position == 0:
+            return say(language, "page.form.starts_now", device=where.devices)
+        return say(language, "page.form.waits", device=where.devices, position=where.position)

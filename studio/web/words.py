@@ -1,6 +1,6 @@
 """Texts by language: English from the schema and locales/en.yaml, every other language from one file of its own.
 
-A key is a field path (`fields.method.lora.rank.label`), a fault code (`faults.at_least`) or a place on the page
+A key is a field path (`fields.<key>.label`), a fault code (`faults.at_least`) or a place on the page
 (`page.runs.stop`). Every language has the same keys, which a test holds.
 """
 

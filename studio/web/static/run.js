@@ -89,7 +89,7 @@
     const resumeForm = (run) => {
       const points = run.checkpoints.map((point) => `<option value="${safe(point.name)}" ${point.complete ? "" : "disabled"}>${safe(point.name)}${point.complete ? "" : ` (${safe(say("page.runs.incomplete"))}: ${safe(point.reason)})`}</option>`);
       return `<label>${safe(say("page.runs.resume_from"))} <select name="checkpoint"><option value="">${safe(say("page.runs.newest"))}</option>${points.join("")}<option value="fresh">${safe(say("page.runs.beginning"))}</option></select></label>
-        <label>${safe(say("page.runs.more_epochs"))} <input name="epochs" inputmode="decimal" value="${safe(run.epochs)}"></label>`;
+        ${run.length ? `<label>${safe(run.length.label)} <input name="length" inputmode="decimal" value="${safe(run.length.value)}"></label>` : ""}`;
     };
     const perform = {
       remove: async (action) => { await ask(askText("page.runs.confirm_remove"), say("page.runs.actions.remove")); act(action); },
@@ -97,9 +97,9 @@
       resume: async (action) => {
         if (api.status.state === "queued") return act(action);
         const box = await ask(resumeForm(api.status), say("page.runs.actions.resume"));
-        const checkpoint = box.querySelector("[name=checkpoint]").value, epochs = box.querySelector("[name=epochs]").value;
+        const checkpoint = box.querySelector("[name=checkpoint]").value, length = box.querySelector("[name=length]")?.value;
         if (checkpoint === "fresh") await ask(askText("page.runs.confirm_fresh"), say("page.runs.actions.retry"));
-        return act(checkpoint === "fresh" ? "fresh" : action, { checkpoint, epochs });
+        return act(checkpoint === "fresh" ? "fresh" : action, { checkpoint, length });
       },
     };
     find(".actions").addEventListener("click", (event) => {

@@ -1,0 +1,45 @@
+"""Whether the datasets that a config names are there and can be used, said before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+
+from studio.config.faults import Fault
+from studio.config.jobs import TrainConfig
+from studio.config.workspace import Workspace
+from studio.data.examples import DataError
+from studio.data.listing import list_datasets
+
+
+def dataset_faults(workspace: Workspace, config: TrainConfig) -> list[Fault]:
+    """A fault for each chosen dataset that the registry does not hold or cannot read."""
+    try:
+        entries = {entry.name: entry for entry in list_datasets(workspace)}
+    except DataError as error:
+        return [Fault("data.datasets", "broken_registry", details={"reason": str(error)})]
+    faults: list[Fault] = []
+    for path, names in (
+        ("data.datasets", config.data.datasets),
+        ("data.validation_datasets", config.data.validation_datasets),
+    ):
+        for name in names:
+            entry = entries.get(name)
+            if entry is None:
+                near = next(iter(difflib.get_close_matches(name, list(entries), n=1)), "")
+                faults.append(Fault(path, "no_such_dataset_near" if near else "no_such_dataset", name, {"near": near}))
+            elif entry.problem:
+                faults.append(Fault(path, "broken_dataset", name, {"reason": entry.problem}))
+    return faults
+
+
+def chosen_rows(workspace: Workspace, config: TrainConfig) -> int | None:
+    """Rows of the chosen training datasets together, at most max_samples of each; None while one is unknown."""
+    try:
+        known = {entry.name: entry.rows for entry in list_datasets(workspace)}
+    except DataError:  # dataset_faults says it, at its field
+        return None
+    counts = [known.get(name) for name in config.data.datasets]
+    if not counts or None in counts:
+        return None
+    most = config.data.max_samples
+    return sum(min(count, most) if most else count for count in counts if count is not None)
