@@ -1,4 +1,4 @@
-"""The whole straight line with nothing faked: a form in the browser, a trainer in its process, a chart in the browser."""
+"""The whole straight line with nothing faked: from a form through a trainer's process to a chart in the browser."""
 
 from __future__ import annotations
 

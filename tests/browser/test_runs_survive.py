@@ -39,7 +39,8 @@ def open_run(page: Page, board: Board, name: str) -> None:
 def last_drawn_step(page: Page) -> int:
     """The step at the right end of the loss curve, read from the chart itself."""
     return page.evaluate(
-        """() => { const svg = document.querySelector('[data-figure=loss] svg'); const box = svg.getBoundingClientRect();
+        """() => { const svg = document.querySelector('[data-figure=loss] svg');
+        const box = svg.getBoundingClientRect();
         svg.dispatchEvent(new PointerEvent('pointermove', {clientX: box.right - 4, clientY: box.top + 40}));
         const text = document.querySelector('[data-figure=loss] .reading').textContent;
         return Number((text.match(/\\d+/) || [0])[0]); }"""
