@@ -1,4 +1,4 @@
-"""What a run costs beside the same trainer called from a plain script: `python bench/overhead.py MODEL_FOLDER [STEPS]`.
+"""What a run costs beside the same trainer in a plain script: `python -m bench.overhead [STEPS [MODEL_FOLDER]]`.
 
 Both train the same rows in the same order with the same arguments, by turns in one process. Two numbers come out: the
 quotient of the best times, and the time that Studio's own hooks took, measured in the very run; the second is not
@@ -7,8 +7,6 @@ disturbed by what else the machine does.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
 import tempfile
@@ -24,7 +22,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from bench.report import ROOT, write_result
 from studio.config.io import parse
+from studio.config.workspace import Workspace
 from studio.runs.folder import RunFolder
 from studio.tasks.arguments import Plan, plan
 from studio.tasks.dataset import Prepared
@@ -33,6 +33,7 @@ from studio.tasks.model import load_model, load_tokenizer
 from studio.tasks.order import epoch_order
 from studio.tasks.recorder import Recorder
 from studio.tasks.samples import Sampler
+from studio.tasks.shipped import fetch
 from studio.tasks.stages import sft
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
@@ -40,7 +41,6 @@ from studio.tasks.tokenize import Settings, tokenize_example
 from studio.tasks.trainer import Meter, SortedTrainer
 
 ROUNDS = 3
-logger = logging.getLogger(__name__)
 
 
 def main(model_folder: Path, steps: int) -> None:
@@ -51,7 +51,11 @@ def main(model_folder: Path, steps: int) -> None:
             {
                 "model": {"path": str(model_folder)},
                 "data": {"datasets": ["bench"], "cutoff_len": 256},
-                "optimisation": {"max_steps": steps, "per_device_train_batch_size": 2, "num_train_epochs": 1},
+                "optimisation": {
+                    "max_steps": steps,
+                    "per_device_train_batch_size": 2,
+                    "gradient_accumulation_steps": 1,
+                },
                 "cadence": {"save_steps": 0},
                 "trackers": {"report_to": []},
                 "devices": {"use": "cpu"},
@@ -64,15 +68,20 @@ def main(model_folder: Path, steps: int) -> None:
         pairs = [(plain(todo, tokenizer, prepared), studio(todo, tokenizer, prepared, folder)) for _ in range(ROUNDS)]
     best_plain, best_studio = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
     hooks = sum(spent) / ROUNDS
-    result = {
-        "steps": steps,
-        "plain_seconds": round(best_plain, 3),
-        "studio_seconds": round(best_studio, 3),
-        "overhead_percent": round(100 * (best_studio / best_plain - 1), 2),
-        "hooks_ms_per_step": round(1000 * hooks / steps, 3),
-        "hooks_percent": round(100 * hooks / best_studio, 2),
-    }
-    logger.info(json.dumps(result))
+    write_result(
+        "overhead",
+        f"python -m bench.overhead {steps}",
+        f"{steps} steps of LoRA on {model_folder.name} on the CPU, {ROUNDS} times each, by turns.",
+        [
+            ("what", "number"),
+            ("plain script, best of all (s)", f"{best_plain:.2f}"),
+            ("Studio, best of all (s)", f"{best_studio:.2f}"),
+            ("the one over the other", f"{100 * (best_studio / best_plain - 1):+.2f} %"),
+            ("Studio's hooks, a step (ms)", f"{1000 * hooks / steps:.2f}"),
+            ("Studio's hooks, share of the run", f"{100 * hooks / best_studio:.2f} %"),
+        ],
+        ["Goal: at most 1 %. The quotient moves with whatever else the machine does; the hooks' share does not."],
+    )
 
 
 def rows(tokenizer: Any, todo: Plan, count: int) -> Prepared:
@@ -148,6 +157,5 @@ def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logger.setLevel(logging.INFO)
-    main(Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 100)
+    folder = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else fetch(Workspace(ROOT))
+    main(folder, int(sys.argv[1]) if len(sys.argv) > 1 else 20)

@@ -107,7 +107,7 @@ def _torch_build(found: dict[str, object], has_gpu: bool) -> Finding:
     text = f"{found['version']} ({build}; {'GPU ready' if found['cuda'] else found['processor']})"
     if has_gpu and not found["cuda_build"]:
         fix = (
-            "this machine has a GPU, but torch was built for CPUs: pip uninstall torch, then pip install torch for CUDA"
+            "torch was built for CPUs: pip install --force-reinstall -c constraints.txt torch, from an index with CUDA"
         )
         return Finding("torch", text, fix)
     if has_gpu and not found["cuda"]:
@@ -140,10 +140,11 @@ def _writable(folder: Path) -> Finding:
         probe = folder / ".doctor"
         probe.write_text("", encoding="utf-8")
         probe.unlink()
+    except FileExistsError:
+        return Finding("saves", f"{folder} is a file, not a folder", f"rename it: mv {folder} {folder}.old")
     except OSError as error:
-        return Finding(
-            "saves", f"{folder}: {error.strerror}", f"give yourself the right to write: chown -R $USER {folder}"
-        )
+        fix = f"make room or give yourself the right to write: sudo chown -R $USER {folder}"
+        return Finding("saves", f"{folder}: {error.strerror}", fix)
     return Finding("saves", f"{folder} can be written")
 
 
@@ -152,8 +153,10 @@ def _port(port: int) -> Finding:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+            probe.listen()  # a port can be bound twice, but not listened on
+        except PermissionError:
+            return Finding("port", f"{port} is not for everyone", "choose one from 1024 on: studio webui --port 7860")
         except OSError:
-            return Finding(
-                "port", f"{port} is in use", f"is the board open already? Otherwise: studio webui --port {port + 1}"
-            )
+            fix = f"open http://127.0.0.1:{port} if that is Studio; otherwise: studio webui --port {port + 1}"
+            return Finding("port", f"{port} is in use", fix)
     return Finding("port", f"{port} is free")

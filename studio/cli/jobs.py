@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 from studio.config.io import dump, override, parse, read_yaml
 from studio.runs.checkpoints import checkpoints
 from studio.runs.environment import mask_secrets
 from studio.runs.folder import RunFolder
-from studio.runs.states import ENDED
+from studio.runs.states import ENDED, State
 from studio.runs.store import Job
 from studio.runs.supervisor import Supervisor
 
@@ -78,34 +79,47 @@ def logs(options: argparse.Namespace) -> int:
     file, position = _folder(supervisor, options.name).log_file, 0
     while True:
         ended = supervisor.job(options.name).state in ENDED
-        if file.exists():
-            with file.open("rb") as log:
-                log.seek(position)
-                fresh = log.read()
-            position += len(fresh)
-            print(mask_secrets(fresh.decode("utf-8", errors="replace"), os.environ), end="", flush=True)
-        if not options.follow or ended:
+        over = ended or not options.follow
+        position = _print_from(file, position, to_the_end=over)
+        if over:
             return 0
         supervisor.reconcile()
         time.sleep(_FOLLOW_PAUSE)
 
 
+def _print_from(file: Path, position: int, *, to_the_end: bool) -> int:
+    """Print what the log holds behind `position`, whole lines unless `to_the_end`; the position behind it.
+
+    A half-written line waits: cut in two, neither a secret nor a letter of several bytes would be recognised.
+    """
+    if not file.exists():
+        return position
+    with file.open("rb") as log:
+        log.seek(position)
+        fresh = log.read()
+    if not to_the_end:
+        fresh = fresh[: fresh.rfind(b"\n") + 1]
+    print(mask_secrets(fresh.decode("utf-8", errors="replace"), os.environ), end="", flush=True)
+    return position + len(fresh)
+
+
 def stop(options: argparse.Namespace) -> int:
     """Ask the run to stop, or kill it."""
     supervisor = _supervisor(options)
+    waited = supervisor.job(options.name).state is State.QUEUED
     if options.now:
-        supervisor.kill(options.name)
-        print(f"{options.name}: killed")
+        job, words = supervisor.kill(options.name), "killed; `studio jobs resume` goes on from its last checkpoint"
     else:
-        supervisor.stop(options.name)
-        print(f"{options.name}: asked to stop; it writes a checkpoint at its next step")
+        job, words = supervisor.stop(options.name), "asked to stop; it writes a checkpoint at its next step"
+    print(f"{job.name}: {'taken out of the queue' if waited and not job.active else words}")
     return 0
 
 
 def pause(options: argparse.Namespace) -> int:
     """Give the device back and wait in the queue until `studio jobs resume`."""
-    _supervisor(options).pause(options.name)
-    print(f"{options.name}: asked to pause; `studio jobs resume {options.name}` goes on")
+    job = _supervisor(options).pause(options.name)
+    words = "asked to pause" if job.active else "paused in the queue"
+    print(f"{job.name}: {words}; `studio jobs resume {job.name}` goes on")
     return 0
 
 
@@ -113,9 +127,9 @@ def resume(options: argparse.Namespace) -> int:
     """Go on from a checkpoint, with changed settings if there are any."""
     supervisor = _supervisor(options)
     text = None
-    if options.settings:
+    if options.words:
         tree = read_yaml(_folder(supervisor, options.name).config_text())
-        text = dump(parse(override(tree, options.settings)))
+        text = dump(parse(override(tree, options.words)))
     job = supervisor.resume(options.name, checkpoint=options.checkpoint, config_text=text)
     print(f"{job.name}: {job.state.value}{f'; {job.notice}' if job.notice else ''}")
     return 0
@@ -137,8 +151,17 @@ def remove(options: argparse.Namespace) -> int:
         if not sys.stdin.isatty():
             print(f"{folder.path} holds {size:.1f} MB. Add --yes to delete it.", file=sys.stderr)
             return 2
-        if input(f"Delete {folder.path} ({size:.1f} MB)? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not _agreed(f"Delete {folder.path} ({size:.1f} MB)? [y/N] "):
+            print("Nothing was deleted.")
             return 1
     freed = supervisor.remove(options.name)
     print(f"{options.name}: removed, {freed / 1024**2:.1f} MB freed")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    """Whether the answer in the terminal is yes; the end of input is a no."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

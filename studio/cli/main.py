@@ -17,7 +17,8 @@ Command = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 it failed, 2 the words or the config are wrong."""
     parser = _parser()
-    options = parser.parse_args(argv)
+    options, late = parser.parse_known_args(argv)
+    _take_late_words(parser, options, late)
     if not hasattr(options, "run"):
         parser.print_help()
         return 2
@@ -34,18 +35,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _take_late_words(parser: argparse.ArgumentParser, options: argparse.Namespace, late: Sequence[str]) -> None:
+    """Words behind an option, as in `train run.yaml --detach seed=3`: argparse gives up at the option."""
+    words: list[str] | None = getattr(options, "words", None)
+    if wrong := [word for word in late if words is None or word.startswith("-")]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if words is not None:
+        words.extend(late)
+
+
 def _expected() -> tuple[type[Exception], ...]:
     """Errors that are the user's to mend: their text says how, a traceback would only hide it."""
+    from studio.cli.train import WrongWords
     from studio.config.faults import ConfigError
     from studio.config.workspace import OutsideWorkspace
     from studio.data.examples import DataError
     from studio.runs.errors import RunError
 
-    return (ConfigError, OutsideWorkspace, DataError, RunError, FileNotFoundError, PermissionError)
+    return (WrongWords, ConfigError, OutsideWorkspace, DataError, RunError, FileNotFoundError, PermissionError)
 
 
 def workspace(options: argparse.Namespace) -> Workspace:
-    """The workspace that the options name: the current folder unless said otherwise."""
+    """The workspace that the options name: the current folder unless said otherwise. Raises WrongWords."""
+    from studio.cli.train import WrongWords
+
+    if not Path(options.workspace).is_dir():
+        raise WrongWords(f"There is no folder {options.workspace} to be the workspace. Make it, or name another one.")
     return Workspace(Path(options.workspace), tuple(Path(path) for path in getattr(options, "allow", None) or ()))
 
 
@@ -69,10 +84,17 @@ def _webui(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared
     command.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; others than loopback need STUDIO_PASSWORD"
     )
-    command.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
+    command.add_argument("--port", type=_port, default=7860, help="port to listen on (default: 7860)")
     command.add_argument("--allow", action="append", metavar="FOLDER", help="further folder that the board may read")
     command.add_argument("--open", action="store_true", help="open a browser window")
     command.set_defaults(run=webui)
+
+
+def _port(text: str) -> int:
+    """A port's number; 0 lets the system choose. Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port: choose a number from 1024 to 65535")
+    return int(text)
 
 
 def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
@@ -114,7 +136,7 @@ def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared:
             one.add_argument("--now", action="store_true", help="kill it; steps since the last checkpoint are lost")
         if name == "resume":
             one.add_argument("--checkpoint", help="checkpoint-N to go on from (default: the newest complete one)")
-            one.add_argument("settings", nargs="*", metavar="section.field=value", help="settings to change first")
+            one.add_argument("words", nargs="*", metavar="section.field=value", help="settings to change first")
         if name == "remove":
             one.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -128,7 +150,7 @@ def _small(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared
     command.add_argument("section", nargs="?", help="only this section, such as method")
     command.set_defaults(run=settings)
     command = commands.add_parser("doctor", parents=[shared], help="look for what keeps Studio from working here")
-    command.add_argument("--port", type=int, default=7860, help="port of the board (default: 7860)")
+    command.add_argument("--port", type=_port, default=7860, help="port of the board (default: 7860)")
     command.set_defaults(run=doctor)
     command = commands.add_parser("demo", parents=[shared], help="fine-tune the shipped model on the demo data")
     command.set_defaults(run=demo)

@@ -7,32 +7,64 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from studio.config.faults import ConfigError
 from studio.config.io import check as examine
 from studio.config.io import dump, override, parse, read_yaml
 from studio.config.jobs import TrainConfig
+from studio.data.chosen import dataset_faults
 from studio.runs.states import State
 
 
+class WrongWords(ValueError):
+    """The words of a command do not fit together; the text says how they would."""
+
+
 def tree_of(words: Sequence[str]) -> dict[str, object]:
-    """The settings that the words mean: a YAML file first, if there is one, then assignments on top."""
+    """The settings that the words mean: a YAML file first, if there is one, then assignments on top.
+
+    Raises WrongWords for no words and for a file that cannot be read, ConfigError for bad YAML and bad assignments.
+    """
+    if not words:
+        raise WrongWords("Name a config file, settings such as model.path=models/x, or both. Examples lie in configs/.")
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
-        raise FileNotFoundError(f"More than one config file was named: {', '.join(files)}. Name one.")
-    text = Path(files[0]).read_text(encoding="utf-8") if files else ""
+        raise WrongWords(f"More than one config file was named: {', '.join(files)}. Name one.")
+    text = _text_of(files[0]) if files else ""
     return override(read_yaml(text), [word for word in words if "=" in word])
+
+
+def _text_of(name: str) -> str:
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise WrongWords(
+            f"There is no config file {name}. If a setting was meant, write it as section.field=value."
+        ) from None
+    except UnicodeDecodeError:
+        raise WrongWords(f"{name} is not a text file in UTF-8. A config is a YAML file.") from None
+    except OSError as error:
+        raise WrongWords(f"The config file {name} cannot be read: {error.strerror}.") from None
 
 
 def train(options: argparse.Namespace) -> int:
     """Queue the run; follow it unless --detach. The exit code says how it ended."""
     from studio.cli.follow import follow
     from studio.cli.main import workspace
+    from studio.runs.errors import RunExists
     from studio.runs.submission import submit_config
     from studio.runs.supervisor import Supervisor
 
+    place = workspace(options)
     config: TrainConfig = parse(tree_of(options.words))
-    supervisor = Supervisor(workspace(options))
-    job = submit_config(supervisor, config, if_exists=options.if_exists)
-    print(f"{job.name}: {supervisor.workspace.saves / job.name}")
+    if faults := dataset_faults(place, config):
+        raise ConfigError(faults)
+    supervisor = Supervisor(place)
+    try:
+        job = submit_config(supervisor, config, if_exists=options.if_exists)
+    except RunExists as error:
+        ways = "--if-exists resume, --if-exists rename or --if-exists replace"
+        raise WrongWords(f"{error}\nSay which: {ways}.") from None
+    print(f"{job.name}: {place.saves / job.name}", flush=True)
     if options.detach:
         return 0
     ended = follow(supervisor, job.name)
@@ -41,7 +73,12 @@ def train(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Print every fault and hint, and the whole config when it is sound."""
+    from studio.cli.main import workspace
+
+    place = workspace(options)
     config, faults = examine(tree_of(options.words))
+    if config is not None:
+        faults += dataset_faults(place, config)
     for fault in faults:
         print(f"{fault.severity}: {fault}", file=sys.stderr)
     if config is None or any(fault.severity == "fault" for fault in faults):

@@ -49,6 +49,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host.strip("[]"), port))
+        listener.listen()  # else a second Studio could bind the port too; early browsers wait instead of being refused
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:

@@ -296,14 +296,17 @@ class Supervisor:
     def _at_rest(self, name: str) -> Generator[tuple[Job, RunFolder]]:
         """The row and the folder of a run that nothing works on, locked meanwhile. Raises RunActive, NoSuchRun."""
         folder = self.folder(name)
-        if self.job(name).active:
-            raise RunActive(_is_active(self.job(name)))
+        before = self.job(name)
+        if before.active:
+            raise RunActive(_is_active(before))
         with _disk_errors(), hold(folder, EDIT_SECONDS) as ours:
             job = self.job(name)
             if not ours and not folder.path.is_dir():
                 raise NoSuchRun(f"The folder of {name}, {folder.path}, is gone. Remove the run, or start it anew.")
             if not ours or job.active:
                 raise RunActive(_is_active(job))
+            if job.attempt != before.attempt:  # it ran while this call waited for the lock
+                raise RunActive(f"{name} was resumed by somebody else just now. Look at it again first.")
             yield job, folder
 
 
