@@ -107,8 +107,9 @@ class Board:
                 process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Chromium, closed behind the last browser test: while it is open, an event loop runs in this thread."""
     if CHROMIUM is None:
         message = "no Chromium was found: install it (Debian: apt-get install chromium) to run the browser tests"
         if os.environ.get("STUDIO_BROWSER_REQUIRED"):

@@ -51,7 +51,7 @@ def test_a_run_outlives_refresh_and_a_killed_server(
     board: Board, page: Page, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
-    begin(board, "long", 400)
+    begin(board, "long", 250)
     open_run(page, board, "long")
     expect(page.locator("#runs .badge")).to_contain_text("running")
     page.reload()
@@ -66,11 +66,11 @@ def test_a_run_outlives_refresh_and_a_killed_server(
     expect(page.locator("#runs .badge")).to_contain_text("running")
     wait_for(lambda: ended(board, "long"), "the end of the run")
     expect(page.locator("#runs .badge")).to_contain_text("finished")
-    expect(page.locator("#runs .phase")).to_contain_text("400/400")
-    wait_for(lambda: last_drawn_step(page) == 400, "the whole curve on the page")
+    expect(page.locator("#runs .phase")).to_contain_text("250/250")
+    wait_for(lambda: last_drawn_step(page) == 250, "the whole curve on the page")
     log = MetricsLog(board.folder("long").metrics_file)
     log.poll()
-    assert log.points("loss")[0] == list(range(1, 401)), "no step is missing and none is there twice"
+    assert log.points("loss")[0] == list(range(1, 251)), "no step is missing and none is there twice"
 
 
 def test_a_killed_worker_is_a_failed_run_with_its_cause(
