@@ -20,6 +20,8 @@ COMMANDS = (
     ["webui"],
     ["jobs"],
     *(["jobs", name] for name in ("list", "show", "logs", "stop", "pause", "resume", "save", "remove")),
+    ["data"],
+    *(["data", name] for name in ("list", "check", "preview", "convert", "split", "merge")),
     ["settings"],
     ["doctor"],
     ["demo"],

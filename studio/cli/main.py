@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from studio import __version__
+from studio.cli import data
 from studio.config.workspace import Workspace
 
 Command = Callable[[argparse.Namespace], int]
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _webui(commands, shared)
     _train(commands, shared)
     _jobs(commands, shared)
+    data.add(commands, shared)
     _small(commands, shared)
     return parser
 

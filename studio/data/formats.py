@@ -1,154 +1,170 @@
-"""From one row of a file to an Example: alpaca, sharegpt, OpenAI messages and plain text."""
+"""From one row of a file to an Example: alpaca, sharegpt, OpenAI messages, preferences, judgements, prompts, text."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
-from studio.data.examples import DataError, Example, Message, Role
+from studio.data.examples import DataError, Example, Message
+from studio.data.files import RawRow
 from studio.data.registry import DatasetEntry
+from studio.data.turns import answer_of, check_order, read_turns
+from studio.data.values import Row, as_json, fill, from_json, items, not_blank, sequence, shown, string, verdict, whole
 
-Row = Mapping[str, Any]
-PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-
-
-def read_row(row: Any, entry: DatasetEntry, source: str, number: int) -> Example:
-    """The Example in `row` by the entry's format. Raises DataError with the reason alone, without the place."""
-    if entry.ranking:
-        raise DataError("it holds preferences (ranking), which no stage here trains on.")
-    if not isinstance(row, dict):
-        raise DataError(f"it is a {type(row).__name__}, not an object.")
-    filled = cast("Row", _fill(row, entry.fill))
-    return _READERS[entry.formatting](filled, entry, source, number)
+Make = Callable[..., Example]  # an Example that knows its place already
+MEDIA = ("images", "videos", "audios")
 
 
-def _alpaca(row: Row, entry: DatasetEntry, source: str, number: int) -> Example:
+def read_row(raw: RawRow, entry: DatasetEntry) -> Example:
+    """The Example in `raw` by the entry's format. Raises DataError with the reason alone, without the place."""
+    make = partial(Example, raw.source, raw.row, line=raw.line)
+    if raw.plain:
+        return make(text=not_blank(whole(raw.value, "the line"), "the line"))
+    value: object = raw.value
+    if not isinstance(value, dict):
+        raise DataError(f"it is a {type(value).__name__}, not an object.", "type")
+    row = cast("Row", fill(cast("Row", value), entry.fill))
+    example = _READERS[entry.formatting](row, entry, make)
+    return replace(example, media=_media(row, entry)) if entry.named_columns.intersection(MEDIA) else example
+
+
+def _alpaca(row: Row, entry: DatasetEntry, make: Make) -> Example:
     columns = entry.columns
-    prompt = _string(row, columns["prompt"])
-    if "prompt" in entry.named_columns and columns["response"] not in row:
-        return Example(source, number, text=_not_blank(prompt, columns["prompt"]))
-    answer = _not_blank(_string(row, columns["response"]), columns["response"])
-    query = _string(row, columns["query"], optional=True)
-    question = "\n".join(part for part in (prompt, query) if part)
-    messages = [*_system(row, columns["system"]), *_history(row, columns["history"])]
-    messages += [Message("user", _not_blank(question, columns["prompt"])), Message("assistant", answer)]
-    return Example(source, number, messages=tuple(messages))
+    if entry.ranking:
+        return _preference(row, entry, make, _question(row, entry))
+    prompt = string(row, columns["prompt"])
+    # LLaMA-Factory's way to say plain text: an entry that names a prompt and no response.
+    if "prompt" in entry.named_columns and "response" not in entry.named_columns and columns["response"] not in row:
+        return make(text=not_blank(prompt, columns["prompt"]))
+    answer = not_blank(string(row, columns["response"]), columns["response"])
+    messages = (*_question(row, entry), Message("assistant", answer))
+    return make(messages=messages, label=_label(row, entry), tools=_tools(row, entry, False))
+
+
+def _question(row: Row, entry: DatasetEntry) -> tuple[Message, ...]:
+    """All that comes before the answer of an alpaca row."""
+    columns = entry.columns
+    prompt, query = string(row, columns["prompt"]), string(row, columns["query"], optional=True)
+    question = not_blank("\n".join(part for part in (prompt, query) if part), columns["prompt"])
+    return (*_system(row, columns["system"]), *_history(row, columns["history"]), Message("user", question))
 
 
 def _history(row: Row, column: str) -> list[Message]:
-    value = row.get(column)
-    turns = cast("list[Any]", value) if isinstance(value, list) else [value] if value else []
     messages: list[Message] = []
-    for turn in turns:
-        pair = cast("list[Any]", turn) if isinstance(turn, list) else []
+    for turn in items(row, column):
+        pair = sequence(turn)
         if len(pair) != 2 or not all(isinstance(side, str) for side in pair):
-            raise DataError(f"{column!r} must be a list of [question, answer] pairs.")
-        messages += [Message("user", pair[0]), Message("assistant", pair[1])]
+            raise DataError(f"{column!r} must be a list of [question, answer] pairs, but has {shown(turn)}.", "type")
+        messages += [Message("user", whole(pair[0], column)), Message("assistant", whole(pair[1], column))]
     return messages
 
 
-def _chat(row: Row, entry: DatasetEntry, source: str, number: int) -> Example:
-    column, tags = entry.columns["messages"], entry.tags
-    turns = row.get(column)
-    if not isinstance(turns, list) or not turns:
-        raise DataError(f"{column!r} must be a list of turns, but is {_shown(turns)}.")
-    roles: dict[str, Role] = {
-        tags["system_tag"]: "system",
-        tags["user_tag"]: "user",
-        tags["assistant_tag"]: "assistant",
-    }
-    messages = _system(row, entry.columns["system"])
-    for place, turn in enumerate(cast("list[Any]", turns), start=1):
-        messages.append(_turn(turn, place, roles, entry))
-    if sum(message.role == "system" for message in messages) > 1 or any(m.role == "system" for m in messages[1:]):
-        raise DataError("a system text may only come once, at the start.")
+def _chat(row: Row, entry: DatasetEntry, make: Make) -> Example:
+    messages = _conversation(row, entry)
+    if entry.ranking:
+        return _preference(row, entry, make, messages)
     if not any(message.role == "assistant" for message in messages):
-        raise DataError(f"it has no answer: no turn with {tags['role_tag']}={tags['assistant_tag']!r}.")
-    return Example(source, number, messages=tuple(messages))
+        tags = entry.tags
+        raise DataError(f"it has no answer: no turn with {tags['role_tag']}={tags['assistant_tag']!r}.", "roles")
+    label = _label(row, entry)
+    if label is not None and messages[-1].role != "assistant":
+        raise DataError("it judges an answer, but its last turn is none.", "roles")
+    return make(messages=messages, label=label, tools=_tools(row, entry, True))
 
 
-def _turn(turn: Any, place: int, roles: Mapping[str, Role], entry: DatasetEntry) -> Message:
-    role_tag, content_tag = entry.tags["role_tag"], entry.tags["content_tag"]
-    if not isinstance(turn, dict) or role_tag not in turn:
-        raise DataError(f"turn {place} has no {role_tag!r}. Name the keys of a turn under tags in dataset_info.json.")
-    fields = cast("Row", turn)
-    tag = fields[role_tag]
-    if tag in (entry.tags["observation_tag"], entry.tags["function_tag"], "tool"):
-        raise DataError(f"turn {place} is a tool turn ({role_tag}={tag!r}); tools cannot be trained so far.")
-    role = roles.get(tag) if isinstance(tag, str) else None
-    if role is None:
-        raise DataError(f"turn {place} has {role_tag}={_shown(tag)}, which is none of: {', '.join(roles)}.")
-    content = _string(fields, content_tag)
-    if role == "assistant":
-        _not_blank(content, f"{content_tag} of turn {place}")
-    # OpenAI's fine-tuning format leaves an answer out of the loss by "weight": 0.
-    trained = False if role == "assistant" and fields.get("weight") == 0 else None
-    return Message(role, content, trained)
+def _conversation(row: Row, entry: DatasetEntry) -> tuple[Message, ...]:
+    column = entry.columns["messages"]
+    turns = row.get(column)
+    if isinstance(turns, str) and turns.lstrip().startswith("["):  # a cell of a table
+        turns = from_json(turns, column)
+    if column not in row and entry.ranking:  # the prompt is what both answers begin with
+        turns = _shared_turns(row, entry)
+    if not isinstance(turns, list) or not turns:
+        problem = "missing" if turns is None else "empty" if turns == [] else "type"
+        raise DataError(f"{column!r} must be a list of turns, but is {shown(turns)}.", problem)
+    messages = (*_system(row, entry.columns["system"]), *read_turns(cast("list[Any]", turns), entry))
+    check_order(messages)
+    return messages
 
 
-def _text_row(row: Row, entry: DatasetEntry, source: str, number: int) -> Example:
+def _shared_turns(row: Row, entry: DatasetEntry) -> list[Any] | None:
+    sides = [row.get(entry.columns[key]) for key in ("chosen", "rejected")]
+    if not all(isinstance(side, list) and len(cast("list[Any]", side)) > 1 for side in sides):
+        return None
+    chosen, rejected = (cast("list[Any]", side) for side in sides)
+    if chosen[:-1] != rejected[:-1]:
+        raise DataError("the chosen and the rejected conversation differ before their last turn.", "roles")
+    return chosen[:-1]
+
+
+def _preference(row: Row, entry: DatasetEntry, make: Make, messages: tuple[Message, ...]) -> Example:
+    chosen, rejected = (answer_of(row.get(entry.columns[key]), entry.columns[key], entry)
+                        for key in ("chosen", "rejected"))  # fmt: skip
+    if messages[-1].role not in ("user", "tool"):
+        raise DataError("the turns before the two answers must end with a question.", "roles")
+    return make(messages=messages, chosen=chosen, rejected=rejected, tools=_tools(row, entry, True))
+
+
+def _prompt(row: Row, entry: DatasetEntry, make: Make) -> Example:
+    columns = entry.columns
+    column = columns["messages"] if columns["messages"] in row else columns["prompt"]
+    if isinstance(row.get(column), list):
+        turns = cast("list[Any]", row[column])
+        messages = (*_system(row, columns["system"]), *read_turns(turns, entry))
+        check_order(messages)
+        if not messages or messages[-1].role == "assistant":
+            raise DataError(f"{column!r} must end with a question.", "roles")
+    else:
+        question = not_blank(string(row, column), column)
+        messages = (*_system(row, columns["system"]), Message("user", question))
+    return make(messages=messages, tools=_tools(row, entry, True))
+
+
+def _text_row(row: Row, entry: DatasetEntry, make: Make) -> Example:
     column = entry.columns["prompt"] if "prompt" in entry.named_columns else entry.columns["text"]
-    return Example(source, number, text=_not_blank(_string(row, column), column))
+    return make(text=not_blank(string(row, column), column))
 
 
-_READERS: Mapping[str, Callable[[Row, DatasetEntry, str, int], Example]] = {
+_READERS: Mapping[str, Callable[[Row, DatasetEntry, Make], Example]] = {
     "alpaca": _alpaca,
     "sharegpt": _chat,
     "openai": _chat,
     "text": _text_row,
+    "prompt": _prompt,
 }
 
 
 def _system(row: Row, column: str) -> list[Message]:
-    text = _string(row, column, optional=True)
+    text = string(row, column, optional=True)
     return [Message("system", text)] if text else []
 
 
-def _string(row: Row, column: str, optional: bool = False) -> str:
+def _tools(row: Row, entry: DatasetEntry, by_default: bool) -> str:
+    """JSON text of the tools offered, "" for none; alpaca rows have them only where the entry names the column."""
+    if not by_default and "tools" not in entry.named_columns:
+        return ""
+    column = entry.columns["tools"]
     value = row.get(column)
     if isinstance(value, str):
-        return value
-    if value is None and optional:
-        return ""
-    if value is None:
-        raise DataError(f"it has no {column!r}. It has: {', '.join(map(str, row)) or 'nothing'}.")
-    raise DataError(f"{column!r} must be text, but is {_shown(value)}.")
+        value = from_json(value, column) if value.strip() else None
+    if value is not None and not isinstance(value, (list, dict)):
+        raise DataError(f"{column!r} must be a list of tools, but is {shown(value)}.", "type")
+    return as_json(cast("Any", value)) if value else ""
 
 
-def _not_blank(text: str, column: str) -> str:
-    if not text.strip():
-        raise DataError(f"{column!r} is empty.")
-    return text
+def _label(row: Row, entry: DatasetEntry) -> bool | None:
+    column = entry.columns.get("kto_tag")
+    return None if column is None else verdict(row.get(column), column)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _fill(value: Any, fill: Mapping[str, str]) -> Any:
-    """`value` with {{placeholders}} replaced in every string. Raises DataError for one that has no value.
-
-    Double braces are ordinary text in code and templates, so they only count in a dataset that has a `fill`, and the
-    two placeholders of LLaMA-Factory's identity set count everywhere.
-    """
-    if isinstance(value, str):
-        return PLACEHOLDER.sub(lambda match: _filled(match, fill), value) if "{{" in value else value
-    if isinstance(value, list):
-        return [_fill(inner, fill) for inner in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {key: _fill(inner, fill) for key, inner in cast("dict[str, Any]", value).items()}
-    return value
-
-
-def _filled(match: re.Match[str], fill: Mapping[str, str]) -> str:
-    key = match.group(1)
-    if key in fill:
-        return fill[key]
-    if fill or key in ("name", "author"):
-        raise DataError(
-            f"the placeholder {match.group(0)} has no value. Give it one in dataset_info.json: "
-            f'"fill": {{"{key}": "..."}}.'
-        )
-    return match.group(0)
+def _media(row: Row, entry: DatasetEntry) -> tuple[str, ...]:
+    """Names of the pictures, sounds and films of a row. What is embedded is named by its column and place."""
+    names: list[str] = []
+    for key in MEDIA:
+        column = entry.columns.get(key)
+        value = None if column is None else row.get(column)
+        for place, item in enumerate(sequence(value) or ([value] if value else [])):
+            names.append(item if isinstance(item, str) else f"{column}[{place}]")
+    return tuple(names)

@@ -1,21 +1,29 @@
-"""From the name of a dataset to its Examples: finds the file, reads json, jsonl or txt, collects every broken row."""
+"""From the name of a dataset to its Examples: finds the file, reads every row, collects every broken one."""
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 from studio.config.workspace import Workspace
-from studio.data.examples import BadRow, DataError, Example
+from studio.data.examples import BadRow, DataError, Example, Kind
+from studio.data.files import RawRow, rows_of
 from studio.data.formats import read_row
 from studio.data.registry import DatasetEntry, find_entry, load_registry, locate
+from studio.data.values import refuse_unfilled
 
 NAMED_ROWS = 10  # broken rows that a message names; the rest is counted
-SUFFIXES = (".json", ".jsonl", ".txt")
+
+# Why a stage that learns texts and conversations cannot use a row of the other kinds.
+UNTRAINABLE: Mapping[Kind, str] = {
+    "tools": "it has a tool turn or offers tools, and tools cannot be trained so far.",
+    "prompt": "it has no answer, only a prompt.",
+    "preference": "it holds preferences (a chosen and a rejected answer), which no stage here trains on.",
+    "judged": "it judges an answer (kto_tag), which no stage here trains on.",
+    "media": "it has pictures, sound or film, which cannot be trained on so far.",
+}
 
 
 @dataclass
@@ -43,15 +51,16 @@ class Reading:
 def read_datasets(
     workspace: Workspace, names: list[str], *, max_samples: int | None = None, seed: int = 42, strict: bool = True
 ) -> Reading:
-    """The examples of the named datasets one after another, at most `max_samples` (the first) of each.
+    """The examples to train on of the named datasets one after another, at most `max_samples` (the first) of each.
 
     With `strict` a broken row raises DataError that names the first ten and counts all; without it they are left out
-    and counted. Raises DataError for an unknown dataset, a missing file and a file that cannot be read.
+    and counted. A row of a kind that cannot be trained on counts as broken. Raises DataError for an unknown dataset, a
+    missing file and a file that cannot be read.
     """
     registry, reading = load_registry(workspace), Reading()
     for name in names:
         entry = find_entry(registry, name)
-        part = read_entry_file(workspace, entry)
+        part = _trainable(read_entry_file(workspace, entry))
         for bad in part.named:
             reading.refuse(bad)
         reading.broken += part.broken - len(part.named)
@@ -63,79 +72,63 @@ def read_datasets(
 
 
 def read_entry_file(workspace: Workspace, entry: DatasetEntry) -> Reading:
-    """Every row of one dataset. Raises DataError when the file as a whole cannot be read or holds no row."""
-    path = locate(workspace, entry)
-    source = path.relative_to(workspace.root).as_posix() if path.is_relative_to(workspace.root) else str(path)
+    """Every row of one dataset, of whatever kind. Raises DataError when the file as a whole cannot be read or is
+    empty."""
     reading = Reading()
-    for number, row in rows_of(path, source):
+    for row in stream_entry(workspace, entry):
         if isinstance(row, BadRow):
             reading.refuse(row)
-            continue
-        try:
-            reading.examples.append(_example(row, path, entry, source, number))
-        except DataError as error:
-            reading.refuse(BadRow(source, number, str(error)))
+        else:
+            reading.examples.append(row)
     if not reading.examples and not reading.broken:
-        raise DataError(f"{source} holds no rows. Fill it, or choose another dataset.")
+        raise DataError(f"{entry.file_name} holds no rows. Fill it, or choose another dataset.")
     return reading
 
 
-def rows_of(path: Path, source: str) -> Iterator[tuple[int, Any]]:
-    """Number and raw value of each row; a line that is no JSON comes as a BadRow. Numbers start at 1.
-
-    Raises DataError for a file type that cannot be read and for a .json file that is no list.
-    """
-    if path.suffix == ".txt":
-        yield from ((number, line) for number, line in _lines(path, source) if line.strip())
-    elif path.suffix == ".jsonl":
-        for number, line in _lines(path, source):
-            if line.strip():
-                yield number, _line_value(line, source, number)
-    elif path.suffix == ".json":
-        yield from enumerate(_array(path, source), start=1)
-    else:
-        raise DataError(
-            f"{source} cannot be read: {path.suffix or 'no ending'} is not supported so far, only "
-            f"{', '.join(SUFFIXES)}. Convert it to one of them."
-        )
+def stream_entry(workspace: Workspace, entry: DatasetEntry) -> Iterator[Example | BadRow]:
+    """Every row of one dataset, one at a time in their order. Raises DataError like `rows_of`, in the midst of it."""
+    for raw in stream_raw(workspace, entry):
+        yield raw if isinstance(raw, BadRow) else example_of(raw, entry)
 
 
-def _example(row: Any, path: Path, entry: DatasetEntry, source: str, number: int) -> Example:
-    if path.suffix == ".txt":
-        return Example(source, number, text=row)
-    return read_row(row, entry, source, number)
+def stream_raw(workspace: Workspace, entry: DatasetEntry) -> Iterator[RawRow | BadRow]:
+    """Every raw row of one dataset, one at a time in their order. Raises DataError like `rows_of`."""
+    path = locate(workspace, entry)
+    return rows_of(path, source_of(workspace, path))
 
 
-def _lines(path: Path, source: str) -> Iterator[tuple[int, str]]:
+def source_of(workspace: Workspace, path: Path) -> str:
+    """The file as messages name it: from the workspace on, where it lies there."""
+    return path.relative_to(workspace.root).as_posix() if path.is_relative_to(workspace.root) else str(path)
+
+
+def example_of(raw: RawRow, entry: DatasetEntry) -> Example | BadRow:
+    """The Example in a raw row, or why there is none."""
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                yield number, line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+        return read_row(raw, entry)
+    except DataError as error:
+        return BadRow(raw.source, raw.row, str(error), raw.line, error.problem)
 
 
-def _line_value(line: str, source: str, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        return BadRow(source, number, f"it is not valid JSON: {error.msg} at column {error.colno}.")
+def refuse_untrainable(example: Example) -> None:
+    """Raises DataError for a row that is whole, but that a stage of texts and conversations must not learn."""
+    reason = UNTRAINABLE.get(example.kind)
+    if reason is not None:
+        raise DataError(reason, "type")
+    for text in (example.text or "", *(message.content for message in example.messages)):
+        refuse_unfilled(text)
 
 
-def _array(path: Path, source: str) -> list[Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            raise DataError(f"{source} holds one object a line. Rename it to {path.stem}.jsonl.") from None
-        raise DataError(
-            f"{source} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    if not isinstance(value, list):
-        raise DataError(f"{source} must hold a list of rows, but holds a {type(value).__name__}.")
-    return cast("list[Any]", value)
+def _trainable(part: Reading) -> Reading:
+    kept = Reading(broken=part.broken, named=part.named)
+    for example in part.examples:
+        try:
+            refuse_untrainable(example)
+        except DataError as error:
+            kept.refuse(BadRow(example.source, example.row, str(error), example.line, error.problem))
+        else:
+            kept.examples.append(example)
+    return kept
 
 
 def _sampled(examples: list[Example], count: int | None, seed: int) -> list[Example]:

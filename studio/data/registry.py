@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 from studio.config.workspace import OutsideWorkspace, Workspace
 from studio.data.examples import DataError
 
-Formatting = Literal["alpaca", "sharegpt", "openai", "text"]
+Formatting = Literal["alpaca", "sharegpt", "openai", "text", "prompt"]
 FORMATTINGS: tuple[str, ...] = get_args(Formatting)
 
 REMOTE_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
@@ -26,8 +26,13 @@ DEFAULT_COLUMNS: Mapping[str, str] = {
     "history": "history",
     "messages": "conversations",
     "system": "system",
+    "tools": "tools",
+    "chosen": "chosen",
+    "rejected": "rejected",
     "text": "text",
 }
+# Columns without a default: a row has pictures or a judgement only where the entry says so.
+NAMED_ONLY = ("images", "videos", "audios", "kto_tag")
 DEFAULT_TAGS: Mapping[str, str] = {
     "role_tag": "from",
     "content_tag": "value",
@@ -44,14 +49,17 @@ OPENAI_TAGS: Mapping[str, str] = {
     "content_tag": "content",
     "user_tag": "user",
     "assistant_tag": "assistant",
+    "observation_tag": "tool",
 }
+PROMPT_COLUMNS: Mapping[str, str] = {**OPENAI_COLUMNS, "prompt": "prompt"}
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
     """One dataset of the registry, defaults filled in.
 
-    `named_columns` are those that the entry itself names; `fill` holds the values of placeholders such as {{name}}.
+    `named_columns` are those that the entry itself names; `fill` holds the values of placeholders such as {{name}};
+    `sources` are the places other than a local file; `notes` say what in the entry is passed over.
     """
 
     name: str
@@ -65,8 +73,14 @@ class DatasetEntry:
     columns: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_COLUMNS))
     tags: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_TAGS))
     named_columns: frozenset[str] = frozenset()
-    remote: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
     fill: Mapping[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remote(self) -> str | None:
+        """The first place other than a local file, as a message names it."""
+        return next((f"{key} {value}" for key, value in self.sources.items()), None)
 
 
 @dataclass(frozen=True)
@@ -80,26 +94,40 @@ class BrokenEntry:
 Registry = Mapping[str, DatasetEntry | BrokenEntry]
 
 
-def load_registry(workspace: Workspace) -> Registry:
-    """Every entry of the workspace's registry in its order; a missing registry has no entries.
+def registry_files(workspace: Workspace) -> list[Path]:
+    """The registries of a workspace, the one that wins first: its own, then that of a LLaMA-Factory data folder."""
+    own = (workspace.registry, workspace.data / workspace.registry.name)
+    return [path for path in own if path.is_file()]
 
-    Raises DataError when the file is no JSON object.
+
+def load_registry(workspace: Workspace) -> Registry:
+    """Every entry of the workspace in its order; a missing registry has no entries.
+
+    Where data/ brings a dataset_info.json of its own, as in LLaMA-Factory, its entries follow; of two with one name
+    the workspace's holds. Raises DataError when a registry is no JSON object.
     """
-    path = workspace.registry
-    if not path.is_file():
-        return {}
+    entries: dict[str, DatasetEntry | BrokenEntry] = {}
+    for path in registry_files(workspace):
+        for name, value in read_tree(path).items():
+            entries.setdefault(name, read_entry(name, value))
+    return entries
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The registry as it stands in the file, unknown keys and order kept. Raises DataError when it is no object."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path.name} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
         ) from None
     except UnicodeDecodeError:
         raise DataError(f"{path.name} is not UTF-8 text. Save it as UTF-8.") from None
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{path.name} cannot be read: {error}") from None
     if not isinstance(tree, dict):
         raise DataError(f"{path.name} must hold an object of dataset names, but holds a {type(tree).__name__}.")
-    entries = cast("dict[str, Any]", tree)
-    return {name: read_entry(name, value) for name, value in entries.items()}
+    return cast("dict[str, Any]", tree)
 
 
 def find_entry(registry: Registry, name: str) -> DatasetEntry:
@@ -125,7 +153,7 @@ def read_entry(name: str, value: Any) -> DatasetEntry | BrokenEntry:
 
 
 def locate(workspace: Workspace, entry: DatasetEntry) -> Path:
-    """The file of an entry: looked for in the workspace's data folder, then beside the registry.
+    """The file or folder of an entry: looked for in the workspace's data folder, then beside the registry.
 
     Raises DataError when it is not there, lies outside the workspace or is not on this machine at all.
     """
@@ -139,11 +167,11 @@ def locate(workspace: Workspace, entry: DatasetEntry) -> Path:
         paths = [workspace.resolve(candidate) for candidate in candidates]
     except OutsideWorkspace as error:
         raise DataError(f"The file of dataset {entry.name!r} may not be read: {error}") from None
+    except ValueError as error:  # a NUL character in the name
+        raise DataError(f"The file name {entry.file_name!r} of dataset {entry.name!r} is no path: {error}.") from None
     for path in paths:
-        if path.is_file():
+        if path.exists():
             return path
-    if any(path.is_dir() for path in paths):
-        raise DataError(f"{entry.file_name} is a folder. Folders cannot be read so far: name one file of it.")
     raise DataError(
         f"The file {entry.file_name} of dataset {entry.name!r} is neither in {workspace.data} nor in {workspace.root}. "
         "Put it there or correct file_name in dataset_info.json."
@@ -157,27 +185,45 @@ def _entry(name: str, value: Any) -> DatasetEntry:
     formatting = raw.get("formatting", "alpaca")
     if formatting not in FORMATTINGS:
         raise DataError(f"formatting {formatting!r} is unknown. Choose one of: {', '.join(FORMATTINGS)}.")
-    remote = next((f"{key} {raw[key]}" for key in REMOTE_KEYS if raw.get(key)), None)
+    sources = {key: place for key in REMOTE_KEYS if (place := _text(raw, key))}
     file_name = _text(raw, "file_name")
-    if file_name is None and remote is None:
+    if not file_name and not sources:
         raise DataError("it names no file_name.")
-    openai = formatting == "openai"
-    columns = _names(raw, "columns")
+    columns, tags = _names(raw, "columns"), _names(raw, "tags")
+    default_columns, default_tags = _defaults(formatting)
+    known_columns = (*default_columns, *NAMED_ONLY)
     return DatasetEntry(
         name=name,
-        file_name=file_name,
+        file_name=file_name or None,
         formatting=formatting,
         ranking=_flag(raw, "ranking"),
         subset=_text(raw, "subset"),
         split=_text(raw, "split") or "train",
         folder=_text(raw, "folder"),
         num_samples=_count(raw, "num_samples"),
-        columns={**(OPENAI_COLUMNS if openai else DEFAULT_COLUMNS), **columns},
-        tags={**(OPENAI_TAGS if openai else DEFAULT_TAGS), **_names(raw, "tags")},
+        columns={**default_columns, **columns},
+        tags={**default_tags, **tags},
         named_columns=frozenset(columns),
-        remote=remote,
+        sources=sources,
         fill=_names(raw, "fill"),
+        notes=(*_strangers("columns", columns, known_columns), *_strangers("tags", tags, tuple(default_tags))),
     )
+
+
+def _defaults(formatting: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    if formatting == "prompt":
+        return PROMPT_COLUMNS, OPENAI_TAGS
+    return (OPENAI_COLUMNS, OPENAI_TAGS) if formatting == "openai" else (DEFAULT_COLUMNS, DEFAULT_TAGS)
+
+
+def _strangers(section: str, given: Mapping[str, str], known: tuple[str, ...]) -> tuple[str, ...]:
+    notes: list[str] = []
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            guess = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
+            notes.append(f"{section}.{key} is passed over: it is not known. {guess}")
+    return tuple(notes)
 
 
 def _text(raw: Mapping[str, Any], key: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from studio.config.workspace import Workspace
-from studio.data.examples import DataError, Example, Message
-from studio.data.reading import read_datasets
+from studio.data.examples import DataError, Example, Message, ToolCall
+from studio.data.reading import read_datasets, read_entry_file
+from studio.data.registry import find_entry, load_registry
 
 
 def dataset(root: Path, rows: list[Any] | str, file: str = "x.json", **entry: Any) -> Workspace:
@@ -109,7 +111,7 @@ def test_plain_text(tmp_path: Path, file: str, content: str, entry: dict[str, An
             "a system text may only come once, at the start",
         ),
         ({"text": ""}, {"formatting": "text"}, "'text' is empty"),
-        ({"chosen": "a"}, {"ranking": True}, "it holds preferences"),
+        ({"instruction": "q", "chosen": "a", "rejected": "b"}, {"ranking": True}, "it holds preferences"),
         ({"instruction": "a", "output": "I am {{name}}"}, {}, "the placeholder {{name}} has no value"),
     ],
 )
@@ -149,7 +151,7 @@ def test_a_broken_line_names_its_line(tmp_path: Path) -> None:
         ("x.json", '{"a": 1}\n{"a": 2}', r"holds one object a line. Rename it to x\.jsonl"),
         ("x.json", "[]", "holds no rows"),
         ("x.jsonl", "\n", "holds no rows"),
-        ("x.csv", "a,b", r"\.csv is not supported so far, only \.json, \.jsonl, \.txt"),
+        ("x.xlsx", "PK", r"\.xlsx is not supported, only \.json, \.jsonl, .* Convert it"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, file: str, content: str, reason: str) -> None:
@@ -184,3 +186,161 @@ def test_max_samples_and_num_samples(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1]
     assert len(drawn[0]) == 14
     assert {example.row for example in drawn[0]} == set(range(1, 11))
+
+
+def kinds(workspace: Workspace) -> list[str]:
+    """The kind of each example of dataset `x`."""
+    return [example.kind for example in read_entry_file(workspace, find_entry(load_registry(workspace), "x")).examples]
+
+
+def every(workspace: Workspace) -> Example:
+    """The only example of dataset `x`, of whatever kind."""
+    (example,) = read_entry_file(workspace, find_entry(load_registry(workspace), "x")).examples
+    return example
+
+
+def test_sharegpt_tools_calls_and_results(tmp_path: Path) -> None:
+    turns = [
+        {"from": "human", "value": "Rain in Rome?"},
+        {"from": "function_call", "value": '{"name": "rain", "arguments": {"city": "Rome"}}'},
+        {"from": "observation", "value": '{"mm": 0}'},
+        {"from": "gpt", "value": "No."},
+    ]
+    row = {"conversations": turns, "tools": '[{"name": "rain"}]'}
+    example = every(dataset(tmp_path, [row], formatting="sharegpt"))
+    assert example.messages == (
+        Message("user", "Rain in Rome?"),
+        Message("assistant", "", calls=(ToolCall("rain", '{"city": "Rome"}'),)),
+        Message("tool", '{"mm": 0}'),
+        Message("assistant", "No."),
+    )
+    assert (example.tools, example.kind) == ('[{"name": "rain"}]', "tools")
+
+
+def test_openai_tools_calls_results_and_parts(tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "rain", "arguments": '{"city": "Rome"}'}}
+    turns = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Rain "}, {"type": "text", "text": "in Rome?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "0 mm"},
+        {"role": "assistant", "content": "No."},
+    ]
+    tools = [{"type": "function", "function": {"name": "rain", "parameters": {}}}]
+    example = every(dataset(tmp_path, [{"messages": turns, "tools": tools}], formatting="openai"))
+    assert example.messages == (
+        Message("system", "Be brief."),
+        Message("user", "Rain in Rome?"),
+        Message("assistant", "", calls=(ToolCall("rain", '{"city": "Rome"}', "c1"),)),
+        Message("tool", "0 mm", call_id="c1"),
+        Message("assistant", "No."),
+    )
+    assert json.loads(example.tools) == tools
+
+
+def test_no_system_text_is_ever_added(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert one(dataset(tmp_path, [{"messages": turns}], formatting="openai")).messages[0].role == "user"
+
+
+def test_system_user_bot_records(tmp_path: Path) -> None:
+    turns = [{"role": role, "content": role} for role in ("system", "user", "bot")]
+    workspace = dataset(tmp_path, [{"messages": turns}], formatting="openai", tags={"assistant_tag": "bot"})
+    assert one(workspace).messages == (
+        Message("system", "system"),
+        Message("user", "user"),
+        Message("assistant", "bot"),
+    )
+
+
+def test_query_and_response(tmp_path: Path) -> None:
+    row = {"query": "a", "response": "b", "history": [["c", "d"]]}
+    workspace = dataset(tmp_path, [row], columns={"prompt": "query", "response": "response"})
+    assert [message.content for message in one(workspace).messages] == ["c", "d", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("row", "entry"),
+    [
+        ({"instruction": "q", "input": "", "chosen": "good", "rejected": "bad"}, {}),
+        (
+            {
+                "conversations": [{"from": "human", "value": "q"}],
+                "chosen": {"from": "gpt", "value": "good"},
+                "rejected": {"from": "gpt", "value": "bad"},
+            },
+            {"formatting": "sharegpt"},
+        ),
+        (
+            {
+                "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}],
+                "rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "bad"}],
+            },
+            {"formatting": "openai"},
+        ),
+        (
+            {
+                "prompt": [{"role": "user", "content": "q"}],
+                "chosen": [{"role": "assistant", "content": "good"}],
+                "rejected": [{"role": "assistant", "content": "bad"}],
+            },
+            {"formatting": "openai", "columns": {"messages": "prompt"}},
+        ),
+    ],
+)
+def test_preferences(tmp_path: Path, row: dict[str, Any], entry: dict[str, Any]) -> None:
+    example = every(dataset(tmp_path, [row], ranking=True, **entry))
+    assert example.messages == (Message("user", "q"),)
+    assert example.chosen == Message("assistant", "good")
+    assert example.rejected == Message("assistant", "bad")
+    assert example.kind == "preference"
+
+
+@pytest.mark.parametrize(("value", "label"), [(True, True), (0, False), ("False", False), ("1", True)])
+def test_judged_answers(tmp_path: Path, value: Any, label: bool) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    alpaca = dataset(tmp_path, [{"instruction": "a", "output": "b", "ok": value}], columns={"kto_tag": "ok"})
+    assert (every(alpaca).label, every(alpaca).kind) == (label, "judged")
+    openai = dataset(tmp_path, [{"messages": turns, "ok": value}], formatting="openai", columns={"kto_tag": "ok"})
+    assert every(openai).label is label
+
+
+def test_prompts_alone(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "system": "s"}, {"prompt": [{"role": "user", "content": "q"}]}]
+    workspace = dataset(tmp_path, rows, formatting="prompt")
+    assert kinds(workspace) == ["prompt", "prompt"]
+
+
+def test_pictures_are_named(tmp_path: Path) -> None:
+    row = {"instruction": "a", "output": "b", "pics": ["a.png", {"bytes": ""}]}
+    example = every(dataset(tmp_path, [row], columns={"images": "pics"}))
+    assert (example.media, example.kind) == (("a.png", "pics[1]"), "media")
+
+
+def test_a_table_may_hold_turns_as_json_text(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    workspace = dataset(tmp_path, "", "x.csv", formatting="sharegpt")
+    with (tmp_path / "data" / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["conversations", "tools"], [json.dumps(turns), ""]])
+    assert one(workspace).messages == (Message("user", "a"), Message("assistant", "b"))
+
+
+@pytest.mark.parametrize(
+    ("row", "entry", "reason"),
+    [
+        (
+            {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "tools": '[{"a": 1}]'},
+            {"formatting": "sharegpt"},
+            "tools cannot be trained so far",
+        ),
+        ({"prompt": "a"}, {"formatting": "prompt"}, "it has no answer, only a prompt"),
+        ({"instruction": "a", "output": "b", "l": True}, {"columns": {"kto_tag": "l"}}, "it judges an answer"),
+        ({"instruction": "a", "output": "b", "i": ["x"]}, {"columns": {"images": "i"}}, "it has pictures"),
+    ],
+)
+def test_the_worker_refuses_what_it_cannot_train(tmp_path: Path, row: Any, entry: dict[str, Any], reason: str) -> None:
+    workspace = dataset(tmp_path, [row], **entry)
+    with pytest.raises(DataError, match=reason):
+        read_datasets(workspace, ["x"])
+    assert len(kinds(workspace)) == 1

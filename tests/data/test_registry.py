@@ -121,6 +121,78 @@ def test_a_dataset_on_a_hub_says_what_to_do(tmp_path: Path) -> None:
         locate(workspace, find_entry(load_registry(workspace), "x"))
 
 
+EVERY_KEY: dict[str, Any] = {
+    "file_name": "x.json",
+    "hf_hub_url": "owner/hf",
+    "ms_hub_url": "owner/ms",
+    "om_hub_url": "owner/om",
+    "script_url": "script",
+    "cloud_file_name": "s3://bucket/x.json",
+    "formatting": "sharegpt",
+    "ranking": True,
+    "subset": "en",
+    "split": "validation",
+    "folder": "python",
+    "num_samples": 7,
+    "columns": {
+        "prompt": "c1",
+        "query": "c2",
+        "response": "c3",
+        "history": "c4",
+        "messages": "c5",
+        "system": "c6",
+        "tools": "c7",
+        "images": "c8",
+        "videos": "c9",
+        "audios": "c10",
+        "chosen": "c11",
+        "rejected": "c12",
+        "kto_tag": "c13",
+    },
+    "tags": {
+        "role_tag": "t1",
+        "content_tag": "t2",
+        "user_tag": "t3",
+        "assistant_tag": "t4",
+        "observation_tag": "t5",
+        "function_tag": "t6",
+        "system_tag": "t7",
+    },
+}
+
+
+def test_every_key_of_the_format_is_read() -> None:
+    entry = read_entry("x", EVERY_KEY)
+    assert isinstance(entry, DatasetEntry)
+    assert (entry.file_name, entry.formatting, entry.ranking, entry.subset) == ("x.json", "sharegpt", True, "en")
+    assert (entry.split, entry.folder, entry.num_samples, entry.notes) == ("validation", "python", 7, ())
+    assert {key: entry.columns[key] for key in EVERY_KEY["columns"]} == EVERY_KEY["columns"]
+    assert dict(entry.tags) == EVERY_KEY["tags"]
+    assert entry.sources == {key: EVERY_KEY[key] for key in entry.sources}
+    assert len(entry.sources) == 5
+
+
+def test_a_misspelt_column_is_noted_with_the_nearest() -> None:
+    entry = read_entry("x", {"file_name": "x", "columns": {"promt": "q"}, "tags": {"user": "me"}})
+    assert isinstance(entry, DatasetEntry)
+    assert "columns.promt is passed over" in entry.notes[0]
+    assert "Did you mean 'prompt'?" in entry.notes[0]
+    assert "tags.user is passed over" in entry.notes[1]
+
+
+def test_a_llama_factory_folder_is_used_in_place(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.json").write_text("[]", encoding="utf-8")
+    theirs = {"a": {"file_name": "a.json"}, "both": {"file_name": "theirs.json"}}
+    (tmp_path / "data" / "dataset_info.json").write_text(json.dumps(theirs), encoding="utf-8")
+    workspace = Workspace(tmp_path)
+    assert locate(workspace, find_entry(load_registry(workspace), "a")) == tmp_path / "data" / "a.json"
+    registry(tmp_path, {"both": {"file_name": "ours.json"}})
+    entries = load_registry(workspace)
+    assert list(entries) == ["both", "a"]
+    assert find_entry(entries, "both").file_name == "ours.json"
+
+
 def test_the_list_shows_size_rows_and_problems(tmp_path: Path) -> None:
     workspace = registry(
         tmp_path,
