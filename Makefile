@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One test process a core; the browser tests wait for what a page shows, so they have the cores to themselves.
+PARALLEL := -n auto --maxprocesses 4
 
 .PHONY: help setup demo webui test fast check docs bench clean
 
@@ -25,7 +27,7 @@ webui: $(READY)  ## open the board
 	$(BIN)/studio webui
 
 fast: $(READY)  ## the tests that need no torch and no browser
-	$(BIN)/python -m pytest -m 'not slow and not browser'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not browser'
 
 check: $(READY)  ## format, lint, types, layers, fresh docs
 	$(BIN)/ruff format --check .
@@ -36,7 +38,8 @@ check: $(READY)  ## format, lint, types, layers, fresh docs
 
 test: $(READY) check  ## everything: house rules, then all tests, browser included
 	bash tests/chromium.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m 'not browser'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
 
 docs: $(READY)  ## write docs/settings.md from the schema
 	$(BIN)/studio settings > docs/settings.md

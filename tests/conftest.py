@@ -133,3 +133,8 @@ def write_dataset(root: Path, name: str, rows: list[dict[str, object]], **entry:
     tree = json.loads(registry.read_text(encoding="utf-8")) if registry.exists() else {}
     tree[name] = {"file_name": f"{name}.json", **entry}
     registry.write_text(json.dumps(tree), encoding="utf-8")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test begins first, or all other processes would wait for it at the end."""
+    items.sort(key=lambda item: "test_demo" not in item.nodeid)

@@ -99,9 +99,11 @@ window.studio = window.studio || {};
   });
 
   studio.drawHeader = (element, server) => {
+    const offline = element.querySelector(".offline");
     const draw = (facts) => {
+      if (facts === undefined) throw new Error("the server does not answer");  // Gradio only logs a failed call
       element.querySelector(".facts").textContent = facts;
-      element.querySelector(".offline").hidden = true;
+      offline.hidden = true;
     };
     const language = element.querySelector(".language");
     language.innerHTML = Object.keys(studio.words)
@@ -121,8 +123,8 @@ window.studio = window.studio || {};
       localStorage.setItem("studio-theme", studio.theme);
       studio.paint(studio.theme);
     });
-    element.querySelector(".offline").textContent = studio.say("page.header.offline");
-    studio.repeat(5000, async () => draw(await server.facts(studio.language)), () => { element.querySelector(".offline").hidden = false; });
+    offline.textContent = studio.say("page.header.offline");
+    studio.repeat(3000, async () => draw(await server.facts(studio.language)), () => { offline.hidden = false; });
     studio.openTab(studio.tab(), false);
   };
 
@@ -130,7 +132,7 @@ window.studio = window.studio || {};
   studio.repeat = (pause, work, failed) => {
     const once = async () => {
       if (!document.hidden) {
-        try { await work(); } catch (error) { failed?.(error); }
+        try { await work(); } catch (error) { failed ? failed(error) : console.warn(error); }
       }
       setTimeout(once, pause);
     };

@@ -22,7 +22,7 @@
     }
 
     async function act(action, values = {}) {
-      const reply = await server.act({ language: studio.language, action, run: chosen, ...values });
+      const reply = await server.act({ language: studio.language, action, run: chosen, ...values }) ?? { error: say("page.header.offline") };
       studio.toast(reply.error || reply.message, Boolean(reply.error));
       if (reply.form) { studio.fillForm(reply.form); studio.openTab("train"); }
       if (reply.gone) choose(null, false);
@@ -38,6 +38,7 @@
       try {
         const name = chosen;
         const reply = await server.tick({ language: studio.language, list: list.version, run: name, ...detail.wants() });
+        if (!reply) return;  // the server does not answer; the header says so
         if (reply.list) list.set(reply.list);
         if (name === chosen) detail.set(reply);
         more = Boolean(reply.panel?.more);  // one answer holds only so many points
