@@ -62,18 +62,9 @@ def _model(line: list[str], place: str) -> CatalogueModel:
     return CatalogueModel(name, huggingface, modelscope, billions, template, cast(Kind, kind))
 
 
-def search(text: str, limit: int = 20) -> tuple[CatalogueModel, ...]:
-    """At most `limit` models that have every word of `text` in their name, one of their ids or their kind.
-
-    Case does not count. Names that begin with the text come first, then names that contain it, then the rest; within
-    these the order of the file is kept. An empty text finds the first models of the catalogue.
-    """
-    wanted = text.lower().strip()
-    words = wanted.split()
-    found = [model for model in load_catalogue() if all(word in _searched(model) for word in words)]
-    found.sort(key=lambda model: (not model.name.lower().startswith(wanted), wanted not in model.name.lower()))
-    return tuple(found[: max(limit, 0)])
-
-
-def _searched(model: CatalogueModel) -> str:
-    return f"{model.name} {model.huggingface} {model.modelscope} {model.kind}".lower()
+def find(model_id: str) -> CatalogueModel | None:
+    """The model of that id on Hugging Face or ModelScope, case aside; None when the catalogue does not know it."""
+    wanted = model_id.lower()
+    if not wanted:
+        return None
+    return next((one for one in load_catalogue() if wanted in (one.huggingface.lower(), one.modelscope.lower())), None)

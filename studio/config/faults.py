@@ -69,6 +69,7 @@ MESSAGES: dict[str, str] = {
     "many_epochs": "{value} epochs often teach the data by heart. Hold back validation rows to see it.",
     "no_warmup_full": "Full training without warmup can diverge in the first steps: 0.03 is usual.",
     "trust_remote_code": "Code from the model's repository will be run on this machine with your rights.",
+    "base_model_template": "{value} is a base model and may bring no chat template: then choose {template}.",
     "eight_bit_cpu": "8-bit weights are slow on a CPU: nf4 takes less memory and less time there.",
 }
 

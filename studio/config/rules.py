@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 
+from studio.config.catalogue import find
 from studio.config.faults import Fault, hint
 from studio.config.jobs import TrainConfig
 from studio.config.method import Full, Lora
@@ -152,6 +153,13 @@ def remote_code_is_meant(config: TrainConfig) -> Iterator[Fault]:
         yield hint("model.trust_remote_code", "trust_remote_code")
 
 
+def base_models_need_a_template(config: TrainConfig) -> Iterator[Fault]:
+    """A base model's tokenizer has most often no chat template; the catalogue says which one suits it."""
+    known = find(config.model.path)
+    if known and known.template and isinstance(config.stage, Sft) and config.model.chat_template == "auto":
+        yield hint("model.chat_template", "base_model_template", known.name, template=known.template)
+
+
 def eight_bit_has_a_gpu(config: TrainConfig) -> Iterator[Fault]:
     """bitsandbytes' 8-bit path on CPUs is slower than its 4-bit path."""
     if isinstance(config.quantization, EightBit) and config.devices.use == "cpu":
@@ -175,6 +183,7 @@ RULES: tuple[Rule, ...] = (
     epochs_are_usual,
     full_training_warms_up,
     remote_code_is_meant,
+    base_models_need_a_template,
     eight_bit_has_a_gpu,
 )
 

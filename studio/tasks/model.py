@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.config.catalogue import find
 from studio.config.workspace import Workspace
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
@@ -185,6 +186,8 @@ def _from_modelscope(name: str, revision: str | None) -> str:
             "Models from ModelScope need the package modelscope.",
             "Install it into Studio's environment: pip install modelscope. Or set model.hub=huggingface.",
         ) from None
-    folder = Path(snapshot_download(name, revision=revision, ignore_file_pattern=[r".*\.bin$", r".*\.pth?$"]))
+    known = find(name)  # some models have another id there than on Hugging Face
+    model_id = known.modelscope if known and known.modelscope else name
+    folder = Path(snapshot_download(model_id, revision=revision, ignore_file_pattern=[r".*\.bin$", r".*\.pth?$"]))
     check_weights(folder)
     return str(folder)

@@ -13,6 +13,9 @@ from studio.runs.records import Failure, Status
 
 SECONDS_BETWEEN_WRITES = 0.5
 
+COUNTED_ANEW = frozenset({"starting", "fetching model", "loading model", "tokenizing"})
+"""Phases before the training: what the phase before them counted is not theirs."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +36,8 @@ class Reporter:
         """Begin a phase; written at once."""
         logger.info("%s%s", name, f": {message}" if message else "")
         self._status = replace(self._status, phase=name, message=message)
+        if name in COUNTED_ANEW:
+            self._status = replace(self._status, step=0, total=0, eta_seconds=None)
         self._write()
 
     def progress(self, step: int, total: int, eta_seconds: float | None = None, message: str = "") -> None:

@@ -15,12 +15,11 @@ from studio.config.jobs import TrainConfig
 from studio.config.outline import length_setting
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
+from studio.runs.records import Status
 from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
 from studio.web.form import number_text
 from studio.web.words import say
-
-_PARAMETERS = ("trainable", "total")
 
 
 def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str
         "total": status.total,
         "eta_seconds": status.eta_seconds if job.state in ACTIVE else None,
         "updated": status.updated,
-        "notices": _notices(language, job, status.notices, status.parameters),
+        "notices": _notices(language, job, status),
         "events": [_event(event) for event in _worth_saying(events)],
         "actions": actions(job),
         "attempt": job.attempt,
@@ -55,13 +54,15 @@ def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str
     return {**shown, "size": shown.get("size", 0), "version": version, "clock": time.time()}
 
 
-def _notices(language: str, job: Job, notices: Sequence[str], parameters: Any) -> list[str]:
+def _notices(language: str, job: Job, status: Status) -> list[str]:
+    """What a person should know of the run: the job's notice, what is trained in which format, the worker's notices."""
     found = [job.notice] if job.notice else []
-    if all(isinstance(parameters.get(name), int) for name in _PARAMETERS):
-        trainable, total = parameters["trainable"], parameters["total"]
-        share = f"{100 * trainable / total:.2f}" if total else "0"
-        found.append(say(language, "page.runs.parameters", trainable=f"{trainable:,}", total=f"{total:,}", share=share))
-    return [*found, *notices]
+    total, trainable = (status.parameters.get(name) for name in ("total", "trainable"))
+    if isinstance(total, int) and isinstance(trainable, int) and total:
+        held = ", ".join(f"{name} {count:,}" for name, count in status.dtypes.items())
+        numbers = {"trainable": f"{trainable:,}", "total": f"{total:,}", "share": f"{100 * trainable / total:.2f}"}
+        found.append(say(language, "page.runs.parameters", held=held, **numbers))
+    return [*found, *status.notices]
 
 
 def _worth_saying(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

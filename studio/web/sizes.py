@@ -1,4 +1,4 @@
-"""Bytes and seconds as people read them."""
+"""Bytes as people read them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,3 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TB"
-
-
-def time_text(seconds: float) -> str:
-    """A duration: 0:42, 12:05, 3:07:12."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

@@ -1,14 +1,11 @@
-"""The model catalogue is sound line by line, and a search finds what a person would type."""
+"""The model catalogue is sound line by line, and a model is found by its id."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 
-import pytest
-
-from studio.config.catalogue import CATALOGUE_PATH, load_catalogue, read_catalogue, search
+from studio.config.catalogue import CATALOGUE_PATH, find, load_catalogue
 from studio.config.templates import TEMPLATE_NAMES
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -56,50 +53,8 @@ def test_lines_are_tidy_and_the_header_names_the_columns() -> None:
     assert [line for line in lines if line != line.strip() or '"' in line or ", " in line] == []
 
 
-def test_the_shipped_model_is_in_the_catalogue() -> None:
-    assert search("SmolLM2-135M-Instruct")[0].huggingface == "HuggingFaceTB/SmolLM2-135M-Instruct"
-
-
-def test_search_takes_words_in_any_order_and_case() -> None:
-    names = {model.name for model in search("CODER qwen2.5 7b", 50)}
-    assert names == {"Qwen2.5-Coder-7B", "Qwen2.5-Coder-7B-Instruct"}
-
-
-def test_search_puts_names_that_begin_with_the_text_first() -> None:
-    names = [model.name for model in search("llama-3", 100)]
-    begins = [name.lower().startswith("llama-3") for name in names]
-    assert begins == sorted(begins, reverse=True)
-    assert any(begins) and not all(begins)
-
-
-def test_search_by_owner_and_by_kind() -> None:
-    assert {model.huggingface.split("/")[0] for model in search("IlyaGusev")} == {"IlyaGusev"}
-    assert {model.kind for model in search("reasoning deepseek", 50)} == {"reasoning"}
-
-
-def test_search_respects_the_limit_and_may_find_nothing() -> None:
-    assert len(search("", 7)) == 7
-    assert search("", 0) == ()
-    assert search("no such model anywhere") == ()
-
-
-def test_one_more_line_is_one_more_model(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue.csv"
-    path.write_text(HEADER + "Mine-1B,me/mine-1b,,1.1,default,base\n", encoding="utf-8")
-    (model,) = read_catalogue(path)
-    assert (model.name, model.modelscope, model.parameters, model.template) == ("Mine-1B", "", 1.1, "default")
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("Mine-1B,me/mine-1b,1.1,default,base", "catalogue.csv, line 2: 5 columns"),
-        ("Mine-1B,me/mine-1b,,big,default,base", "line 2: parameters 'big'"),
-        ("Mine-1B,me/mine-1b,,1.1,default,chatty", "line 2: kind 'chatty'"),
-    ],
-)
-def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
-    path = tmp_path / "catalogue.csv"
-    path.write_text(HEADER + line + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=message):
-        read_catalogue(path)
+def test_a_model_is_found_by_either_of_its_ids() -> None:
+    by_one, by_other = find("meta-llama/Llama-2-7b-hf"), find("modelscope/llama-2-7b-ms")
+    assert by_one is not None and by_one is by_other
+    assert find("no/such-model") is None
+    assert find("") is None

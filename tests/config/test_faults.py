@@ -110,6 +110,7 @@ BREAKS: dict[str, dict[str, Any]] = {
     "epochs_are_usual": {"optimisation": {"num_train_epochs": 50}},
     "full_training_warms_up": {"method": {"type": "full"}, "optimisation": {"warmup_steps": 0}},
     "remote_code_is_meant": {"model": {"trust_remote_code": True}},
+    "base_models_need_a_template": {"model": {"path": "HuggingFaceTB/SmolLM2-135M"}},
     "eight_bit_has_a_gpu": {"quantization": {"type": "8bit"}, "devices": {"use": "cpu"}},
 }
 
