@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,7 +62,13 @@ def train(studio: Terminal, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     def call(*words: str) -> Screen:
         master, slave = os.openpty()
         command = [*studio.fake, "train", studio.write("run.yaml"), "--workspace", str(studio.root), *words]
-        process = subprocess.Popen(command, preexec_fn=lambda: os.login_tty(slave))  # so that Ctrl-C is a real one
+
+        def take_terminal() -> None:
+            """Ctrl-C shall be a real one, also where the test runner ignores it and its children inherit that."""
+            os.login_tty(slave)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        process = subprocess.Popen(command, preexec_fn=take_terminal)
         os.close(slave)
         screens.append(Screen(process, master))
         return screens[-1]

@@ -148,7 +148,8 @@ class TestData:
 
     def test_a_bad_row(self, model: Path, train: Callable[..., Any], add_dataset: Callable[..., None]) -> None:
         add_dataset("bad", [{"instruction": "a", "output": "b"}, {"instruction": "a"}])
-        assert "row 2 of data/bad.json: it has no 'output'" in fault(model, train, {"data": {"datasets": ["bad"]}})
+        words = fault(model, train, {"data": {"datasets": ["bad"]}})
+        assert "row 2 of data/bad.json (line 1): it has no 'output'" in words
 
     def test_everything_masked(self, model: Path, train: Callable[..., Any]) -> None:
         words = fault(model, train, {"data": {"cutoff_len": 6}})
