@@ -131,7 +131,8 @@ def test_a_second_board_on_the_port_goes_away_and_ctrl_c_ends_the_first_but_no_r
 
 
 def test_two_boards_on_one_workspace_show_the_same_and_start_a_run_once(studio: Terminal) -> None:
-    folder = studio.begin("shared", steps=300, start=False)  # both boards find it waiting when they come up
+    # Both boards find it waiting when they come up. It is too long to end by itself before the slower one has asked.
+    folder = studio.begin("shared", steps=100_000, start=False)
     ports = (free_port(), free_port())
     commands = [("tests/web/board.py", str(studio.root), str(port), "--fake") for port in ports]
     with process(studio, *commands[0]), process(studio, *commands[1]):
@@ -144,15 +145,18 @@ def test_two_boards_on_one_workspace_show_the_same_and_start_a_run_once(studio: 
         assert two.runs() == [("shared", "queued")]
         replies = at_once(lambda board: board.ask("act", action="resume", run="shared"), [one, two])
         assert sorted("error" in reply for reply in replies) == [False, True], f"one of them came first: {replies}"
-        wait_for(lambda: studio.state("shared") is State.FINISHED, "the end")
-        assert one.runs() == two.runs() == [("shared", "finished")]
+        studio.trains("shared")
+        two.ask("act", action="stop_save", run="shared")
+        wait_for(lambda: studio.state("shared") is State.STOPPED, "the end that the other board asked for")
+        assert one.runs() == two.runs() == [("shared", "stopped")]
         pages = [board.ask("tick", run="shared", view="charts") for board in (one, two)]
         points = [page["panel"]["figures"][0]["curves"][0]["buckets"] for page in pages]
         assert points[0] == points[1] and points[0]
     assert studio.supervisor.job("shared").attempt == 3, "one start, one pause, one resume"
     log = MetricsLog(folder.metrics_file)
     log.poll()
-    assert log.points("loss")[0] == list(range(1, 301)), "no step is missing and none was made twice"
+    steps = log.points("loss")[0]
+    assert len(steps) > 2 and steps == list(range(1, len(steps) + 1)), "no step is missing and none was made twice"
 
 
 def at_once(call: Any, boards: list[Board]) -> list[dict[str, Any]]:
