@@ -6,7 +6,9 @@ for name in chromium chromium-browser google-chrome; do
 done
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing Chromium for the browser tests."
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null && exit 0
+    # A page without any font has no text to click on.
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        chromium fonts-dejavu-core >/dev/null && exit 0
 fi
 echo "No Chromium was found and none can be installed here: the browser tests will be skipped." >&2
 [ -z "${STUDIO_BROWSER_REQUIRED:-}" ] || { echo "STUDIO_BROWSER_REQUIRED is set: they must not be." >&2; exit 1; }
