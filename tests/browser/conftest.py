@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from studio.config.workspace import Workspace
 from studio.runs.folder import RunFolder
@@ -38,6 +38,7 @@ QUIET = (
     "--no-first-run",
 )
 PATIENCE_SECONDS = 60.0
+expect.set_options(timeout=20_000)  # milliseconds; other processes may hold the cores
 T = TypeVar("T")
 
 

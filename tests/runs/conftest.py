@@ -25,7 +25,7 @@ from studio.runs.supervisor import Supervisor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAKE_WORKER = (sys.executable, str(REPOSITORY / "tests" / "fake_worker.py"))
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 40.0
 T = TypeVar("T")
 
 
