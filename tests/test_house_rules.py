@@ -76,8 +76,8 @@ WEB = sorted((ROOT / "studio" / "web").glob("*.py")) + sorted((ROOT / "studio" /
 
 @pytest.mark.parametrize("path", WEB, ids=lambda path: path.name)
 def test_the_web_folder_knows_no_setting_by_name(path: Path) -> None:
-    from studio.config.jobs import TrainConfig
     from studio.config.leaves import groups, leaves
+    from studio.config.train import TrainConfig
 
     sections = "|".join(group.name for group in groups(TrainConfig))
     settings = "|".join(sorted({leaf.name for leaf in leaves(TrainConfig) if leaf.section}, key=len, reverse=True))

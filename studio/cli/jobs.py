@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from studio.config.io import dump, override, parse, read_yaml
+from studio.config.kinds import KINDS
 from studio.runs.checkpoints import checkpoints
 from studio.runs.environment import mask_secrets
 from studio.runs.folder import RunFolder
@@ -129,7 +130,8 @@ def resume(options: argparse.Namespace) -> int:
     text = None
     if options.words:
         tree = read_yaml(_folder(supervisor, options.name).config_text())
-        text = dump(parse(override(tree, options.words)))
+        schema = KINDS[supervisor.job(options.name).kind].config
+        text = dump(parse(override(tree, options.words), schema))
     job = supervisor.resume(options.name, checkpoint=options.checkpoint, config_text=text)
     print(f"{job.name}: {job.state.value}{f'; {job.notice}' if job.notice else ''}")
     return 0

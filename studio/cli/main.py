@@ -47,7 +47,7 @@ def _take_late_words(parser: argparse.ArgumentParser, options: argparse.Namespac
 
 def _expected() -> tuple[type[Exception], ...]:
     """Errors that are the user's to mend: their text says how, a traceback would only hide it."""
-    from studio.cli.train import WrongWords
+    from studio.cli.submit import WrongWords
     from studio.config.faults import ConfigError
     from studio.config.workspace import OutsideWorkspace
     from studio.data.examples import DataError
@@ -58,7 +58,7 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def workspace(options: argparse.Namespace) -> Workspace:
     """The workspace that the options name: the current folder unless said otherwise. Raises WrongWords."""
-    from studio.cli.train import WrongWords
+    from studio.cli.submit import WrongWords
 
     if not Path(options.workspace).is_dir():
         raise WrongWords(f"There is no folder {options.workspace} to be the workspace. Make it, or name another one.")
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--workspace", default=".", help="folder with data/, models/ and saves/ (default: here)")
     _webui(commands, shared)
-    _train(commands, shared)
+    _kinds(commands, shared)
     _jobs(commands, shared)
     data.add(commands, shared)
     _small(commands, shared)
@@ -99,18 +99,14 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
-    from studio.cli.train import check, train
+def _kinds(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    from studio.cli.submit import add_kind, add_words, check
+    from studio.config.kinds import KINDS
 
-    text = "a YAML file, then settings such as method.rank=16; either may be left out"
-    command = commands.add_parser("train", parents=[shared], help="start a training run and follow it")
-    command.add_argument("words", nargs="*", metavar="CONFIG.yaml section.field=value", help=text)
-    command.add_argument("--if-exists", choices=("refuse", "resume", "rename", "replace"), default="refuse",
-                         help="what to do when a run of that name is there already")  # fmt: skip
-    command.add_argument("--detach", action="store_true", help="queue the run and come back at once")
-    command.set_defaults(run=train)
+    add_kind(commands, shared, "train", "start a training run and follow it")
     command = commands.add_parser("check", parents=[shared], help="say what is wrong with a config, start nothing")
-    command.add_argument("words", nargs="*", metavar="CONFIG.yaml section.field=value", help=text)
+    add_words(command)
+    command.add_argument("--kind", choices=tuple(KINDS), default="train", help="kind of job (default: train)")
     command.set_defaults(run=check)
 
 

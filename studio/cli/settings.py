@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from studio.config.jobs import TrainConfig
-from studio.config.leaves import groups
+from studio.config.kinds import all_groups
 from studio.config.reference import settings_page
 
 
@@ -15,7 +14,7 @@ def settings(options: argparse.Namespace) -> int:
     try:
         print(settings_page(options.section), end="")
     except KeyError:
-        known = ", ".join(group.name for group in groups(TrainConfig))
+        known = ", ".join(all_groups())
         print(f"There is no section {options.section!r}. Sections: {known}", file=sys.stderr)
         return 2
     return 0

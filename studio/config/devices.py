@@ -8,6 +8,8 @@ from pydantic import Field
 
 from studio.config.section import Advanced, Choices, Section
 
+NO_DEVICE = "none"  # what a job asks for that computes on nothing of this machine: it waits for nobody
+
 
 class DevicesConfig(Section):
     """The devices that a run asks for. A job waits in the queue until they are free."""

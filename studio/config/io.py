@@ -10,22 +10,30 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from typing_extensions import TypeVar
 
 from studio.config.faults import ConfigError, Fault
-from studio.config.jobs import TrainConfig
+from studio.config.jobs import JobConfig
+from studio.config.kinds import KINDS, kind_of
 from studio.config.leaves import Leaf, applies, leaves, value_at
 from studio.config.rules import examine
+from studio.config.train import TrainConfig
 from studio.config.wording import fault_of
 
 Tree = dict[str, Any]
+Config = TypeVar("Config", bound=JobConfig, default=TrainConfig)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """The config in the YAML file at `path` with `overrides` on top.
+def load_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    schema: type[Config] = TrainConfig,  # pyright: ignore[reportArgumentType]
+) -> Config:
+    """The config in the YAML file at `path` with `overrides` on top; of a training run unless `schema` says otherwise.
 
     Raises ConfigError with every fault, FileNotFoundError when there is no such file.
     """
-    return parse(override(read_yaml(path.read_text(encoding="utf-8")), overrides))
+    return parse(override(read_yaml(path.read_text(encoding="utf-8")), overrides), schema)
 
 
 def read_yaml(text: str) -> Tree:
@@ -71,24 +79,30 @@ def _place(tree: Tree, parts: list[str], value: Any) -> None:
     tree[parts[-1]] = value
 
 
-def parse(tree: Mapping[str, Any]) -> TrainConfig:
+def parse(
+    tree: Mapping[str, Any],
+    schema: type[Config] = TrainConfig,  # pyright: ignore[reportArgumentType]
+) -> Config:
     """The config that `tree` means. Raises ConfigError with every fault: of shape first, then of the rules."""
     try:
-        config = TrainConfig.model_validate(dict(tree))
+        config = schema.model_validate(dict(tree))
     except ValidationError as error:
-        raise ConfigError([fault_of(item, TrainConfig) for item in error.errors()]) from None
+        raise ConfigError([fault_of(item, schema) for item in error.errors()]) from None
     faults = [found for found in examine(config) if found.severity == "fault"]
     if faults:
         raise ConfigError(faults)
     return config
 
 
-def check(tree: Mapping[str, Any]) -> tuple[TrainConfig | None, list[Fault]]:
+def check(
+    tree: Mapping[str, Any],
+    schema: type[Config] = TrainConfig,  # pyright: ignore[reportArgumentType]
+) -> tuple[Config | None, list[Fault]]:
     """The config if it has the right shape, and every fault and hint about it. Never raises for a bad config."""
     try:
-        config = TrainConfig.model_validate(dict(tree))
+        config = schema.model_validate(dict(tree))
     except ValidationError as error:
-        return None, [fault_of(item, TrainConfig) for item in error.errors()]
+        return None, [fault_of(item, schema) for item in error.errors()]
     return config, list(examine(config))
 
 
@@ -118,9 +132,9 @@ def spell(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def command_of(config: BaseModel) -> list[str]:
-    """The command line that starts this run from a terminal, word by word."""
-    return ["studio", "train", *overrides_of(config)]
+def command_of(config: JobConfig) -> list[str]:
+    """The command line that starts this job from a terminal, word by word."""
+    return ["studio", *KINDS[kind_of(config)].command, *overrides_of(config)]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

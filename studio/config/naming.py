@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
+from typing import Any
 
-from studio.config.jobs import TrainConfig
+from studio.config.jobs import JobConfig
+from studio.config.kinds import kind_of
+from studio.config.train import TrainConfig
 
 _SHORTER = re.compile(r"[-_](instruct|chat|hf|it|v\d+(\.\d+)*)\b", re.IGNORECASE)
 
 
-def name_for(config: TrainConfig, now: datetime) -> str:
-    """The name that the user gave, else one such as smollm2-135m-lora-1122-0940."""
+def name_for(config: JobConfig, now: datetime) -> str:
+    """The name that the user gave, else one such as smollm2-135m-lora-1122-094012."""
     if config.name is not None:
         return config.name
-    model = _SHORTER.sub("", PurePosixPath(config.model.path.rstrip("/")).name)
-    model = re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.").lower()[:40] or "model"
+    return f"{_SUBJECTS[kind_of(config)](config)}-{now:%m%d-%H%M%S}"
+
+
+def model_words(path: str) -> str:
+    """A model's path as a part of a name: its last word without what most models carry in their names."""
+    model = _SHORTER.sub("", PurePosixPath(path.rstrip("/")).name)
+    return re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.").lower()[:40] or "model"
+
+
+def _train(config: TrainConfig) -> str:
     bits = {"none": "", "4bit": "q4", "8bit": "q8"}[config.quantization.type]
     stage = "" if config.stage.type == "sft" else f"{config.stage.type}-"
-    return f"{model}-{stage}{bits}{config.method.type}-{now:%m%d-%H%M%S}"
+    return f"{model_words(config.model.path)}-{stage}{bits}{config.method.type}"
+
+
+_SUBJECTS: Mapping[str, Callable[[Any], str]] = {"train": _train}

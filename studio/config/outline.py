@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from studio.config.jobs import TrainConfig
 from studio.config.method import Lora
+from studio.config.train import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from studio.config.jobs import TrainConfig
-from studio.config.leaves import Leaf, groups, leaves
+from studio.config.kinds import KINDS, all_groups, all_leaves
+from studio.config.leaves import Leaf, groups
 
 _TYPES = {
     "type": "one of",
@@ -54,12 +54,12 @@ def _table(found: list[Leaf]) -> Iterator[str]:
 
 
 def settings_page(section: str | None = None) -> str:
-    """Every setting of a training run as Markdown tables, or those of one section.
+    """Every setting of every kind of job as Markdown tables, or those of one section.
 
     Raises KeyError when there is no such section.
     """
-    names = [group.name for group in groups(TrainConfig)]
-    if section is not None and section not in names:
+    sections, settings = all_groups(), list(all_leaves().values())
+    if section is not None and section not in sections:
         raise KeyError(section)
     lines: list[str] = []
     if section is None:
@@ -69,9 +69,10 @@ def settings_page(section: str | None = None) -> str:
             "Made by `studio settings` from the schema in studio/config; not written by hand.",
             "",
         ]
-        lines += ["## The run", "", *_table([leaf for leaf in leaves(TrainConfig) if not leaf.section]), ""]
-    for group in groups(TrainConfig):
-        if section in (None, group.name):
-            lines += [f"## {group.name}", "", group.description, ""]
-            lines += [*_table([leaf for leaf in leaves(TrainConfig) if leaf.section == group.name]), ""]
+        lines += ["## The run", "", *_table([leaf for leaf in settings if not leaf.section]), ""]
+    for name, group in sections.items():
+        if section in (None, name):
+            users = [kind for kind, one in KINDS.items() if name in {own.name for own in groups(one.config)}]
+            lines += [f"## {name}", "", group.description, "", f"For: {', '.join(users)}.", ""]
+            lines += [*_table([leaf for leaf in settings if leaf.section == name]), ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from studio.config.catalogue import find
 from studio.config.faults import Fault, hint
-from studio.config.jobs import TrainConfig
+from studio.config.jobs import JobConfig
 from studio.config.method import Full, Lora
 from studio.config.quantization import EightBit, NoQuantization
 from studio.config.stage import Sft
+from studio.config.train import TrainConfig
 from studio.config.trainer_arguments import FIELD_OF_ARGUMENT, FORBIDDEN_ARGUMENTS, FREE_ARGUMENTS
 
 Rule = Callable[[TrainConfig], Iterator[Fault]]
@@ -188,7 +190,10 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def examine(config: TrainConfig) -> Iterator[Fault]:
-    """Every fault and hint that the rules find in `config`."""
-    for rule in RULES:
+_RULES_OF: Mapping[type[JobConfig], Sequence[Callable[[Any], Iterator[Fault]]]] = {TrainConfig: RULES}
+
+
+def examine(config: JobConfig) -> Iterator[Fault]:
+    """Every fault and hint that the rules of its kind find in `config`."""
+    for rule in _RULES_OF.get(type(config), ()):
         yield from rule(config)

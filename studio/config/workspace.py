@@ -47,6 +47,11 @@ class Workspace:
         return self.root / "engines"
 
     @property
+    def cache(self) -> Path:
+        """What can be made again: token caches, page indexes, fetched datasets."""
+        return self.root / ".cache"
+
+    @property
     def database(self) -> Path:
         """The job database, an index of the run folders."""
         return self.saves / "studio.db"

@@ -5,23 +5,29 @@ from __future__ import annotations
 import difflib
 
 from studio.config.faults import Fault
-from studio.config.jobs import TrainConfig
+from studio.config.jobs import JobConfig
+from studio.config.leaves import applies, leaves, value_at
+from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.data.examples import DataError
 from studio.data.listing import list_datasets
 
 
-def dataset_faults(workspace: Workspace, config: TrainConfig) -> list[Fault]:
+def dataset_faults(workspace: Workspace, config: JobConfig) -> list[Fault]:
     """A fault for each chosen dataset that the registry does not hold or cannot read."""
+    chosen = [
+        (leaf.path, [value] if isinstance(value := value_at(config, leaf), str) else value or [])
+        for leaf in leaves(type(config))
+        if leaf.choices is not None and leaf.choices.provider == "datasets" and applies(config, leaf)
+    ]
+    if not any(names for _, names in chosen):
+        return []
     try:
         entries = {entry.name: entry for entry in list_datasets(workspace)}
     except DataError as error:
-        return [Fault("data.datasets", "broken_registry", details={"reason": str(error)})]
+        return [Fault(chosen[0][0], "broken_registry", details={"reason": str(error)})]
     faults: list[Fault] = []
-    for path, names in (
-        ("data.datasets", config.data.datasets),
-        ("data.validation_datasets", config.data.validation_datasets),
-    ):
+    for path, names in chosen:
         for name in names:
             entry = entries.get(name)
             if entry is None:

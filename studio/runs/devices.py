@@ -16,6 +16,7 @@ from typing import TypeVar
 import psutil
 import pynvml  # pyright: ignore[reportMissingTypeStubs]
 
+from studio.config.devices import NO_DEVICE
 from studio.runs.atomic import read_text
 from studio.runs.cgroup import memory_limit, memory_used
 from studio.runs.errors import BadDevices
@@ -67,7 +68,7 @@ def machine_facts() -> MachineFacts:
 
 def wanted_names(wanted: str) -> tuple[str, ...]:
     """The devices that `wanted` names; empty for auto. Raises BadDevices for anything but auto, cpu, cuda:0,cuda:1."""
-    if wanted == "auto":
+    if wanted in ("auto", NO_DEVICE):
         return ()
     names = tuple(wanted.split(","))
     if names != (CPU,) and not all(re.fullmatch(r"cuda:\d+", name) for name in names):
@@ -86,7 +87,12 @@ def check_wanted(wanted: str, present: Sequence[str]) -> None:
 
 
 def choose(wanted: str, present: Sequence[str], busy: Collection[str]) -> tuple[str, ...]:
-    """The devices for a job, or none while it has to wait. auto: the first free GPU; the CPU where there is no GPU."""
+    """The devices for a job, or none while it has to wait. auto: the first free GPU; the CPU where there is no GPU.
+
+    A job that asks for NO_DEVICE never waits: it gets that word, which is leased to nobody.
+    """
+    if wanted == NO_DEVICE:
+        return (NO_DEVICE,)
     names = wanted_names(wanted)
     if names:
         return names if all(name in present and name not in busy for name in names) else ()

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.config.devices import NO_DEVICE
 from studio.runs.devices import choose
 from studio.runs.errors import CorruptDatabase, StoreError
 from studio.runs.states import ACTIVE, State
@@ -132,7 +133,7 @@ class Store:
                 ),
             )
             if job.active:
-                leases = [(device, job.id) for device in job.devices]
+                leases = [(device, job.id) for device in job.devices if device != NO_DEVICE]
                 db.executemany("INSERT OR IGNORE INTO leases VALUES (?,?)", leases)
 
     def claim(self, job_id: str, present: Sequence[str], reserved: Iterable[str], now: float) -> tuple[str, ...]:
@@ -150,7 +151,8 @@ class Store:
             busy = {device for (device,) in db.execute("SELECT device FROM leases")} | set(reserved)
             chosen = choose(row[0], present, busy)
             if chosen:
-                db.executemany("INSERT INTO leases VALUES (?,?)", [(device, job_id) for device in chosen])
+                leased = [(device, job_id) for device in chosen if device != NO_DEVICE]
+                db.executemany("INSERT INTO leases VALUES (?,?)", leased)
                 db.execute(
                     "UPDATE jobs SET state = 'starting', devices = ?, started = ?, ended = NULL, cause = '',"
                     " advice = '' WHERE id = ?",

@@ -1,4 +1,4 @@
-"""From a parsed config to a queued run: the one line that `studio train` and the Start button both enter."""
+"""From a parsed config to a queued run: the one line that the commands and the buttons of the page both enter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from studio.config.io import dump
-from studio.config.jobs import TrainConfig
+from studio.config.jobs import JobConfig
+from studio.config.kinds import devices_wanted, kind_of
 from studio.config.naming import name_for
 from studio.runs.devices import choose, inventory
 from studio.runs.states import ACTIVE, State
@@ -16,7 +17,7 @@ from studio.runs.supervisor import IfExists, Supervisor
 
 def submit_config(
     supervisor: Supervisor,
-    config: TrainConfig,
+    config: JobConfig,
     *,
     if_exists: IfExists = "refuse",
     hold: bool = False,
@@ -28,7 +29,8 @@ def submit_config(
     """
     name = name_for(config, now or datetime.now())
     text = dump(config.model_copy(update={"name": name}))
-    return supervisor.submit(name, "train", text, devices_wanted=config.devices.use, if_exists=if_exists, hold=hold)
+    wanted = devices_wanted(config)
+    return supervisor.submit(name, kind_of(config), text, devices_wanted=wanted, if_exists=if_exists, hold=hold)
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Place:
     position: int
 
 
-def place(supervisor: Supervisor, config: TrainConfig) -> Place:
+def place(supervisor: Supervisor, config: JobConfig) -> Place:
     """What would happen to the run if it were submitted now."""
-    jobs, wanted = supervisor.jobs(), config.devices.use
+    jobs, wanted = supervisor.jobs(), devices_wanted(config)
     present = [device.name for device in inventory()]
     free = choose(wanted, present, {name for job in jobs if job.state in ACTIVE for name in job.devices})
     if free:

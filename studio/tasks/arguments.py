@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.config.jobs import TrainConfig
 from studio.config.method import Freeze, Lora
 from studio.config.quantization import EightBit, FourBit
 from studio.config.rules import has_validation
 from studio.config.stage import Sft
+from studio.config.train import TrainConfig
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
 

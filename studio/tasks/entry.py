@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import shutil
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from studio.config.io import load_config
-from studio.config.jobs import TrainConfig
+from studio.config.jobs import JobConfig
+from studio.config.kinds import KINDS, devices_wanted
+from studio.config.model import ModelConfig
+from studio.config.train import TrainConfig
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
@@ -23,6 +28,9 @@ from studio.tasks.stopping import StopFlag
 FAILED, STOPPED = 1, 10  # exit codes, as studio.runs reads them
 
 STARTED = time.time()
+
+JOBS: Mapping[str, str] = {"train": "studio.tasks.train"}
+"""The module of each kind of job; its `run(folder, job, config, reporter, stop)` returns the exit code."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,28 +55,32 @@ def main(path: Path) -> int:
 def run_job(folder: RunFolder, reporter: Reporter, stop: StopFlag) -> int:
     """Read what is to be done and do it. Raises what the job raises."""
     job = folder.job()
-    if job.kind not in ("train", ""):
-        raise TaskError("config", f"There is no kind of job {job.kind!r}.", "It was made by another version of Studio.")
-    config = load_config(folder.config_file)
+    kind = job.kind or "train"  # a run without its job.json was trained by hand
+    if kind not in JOBS:
+        raise TaskError("config", f"There is no kind of job {kind!r}.", "It was made by another version of Studio.")
+    config = load_config(folder.config_file, schema=KINDS[kind].config)
     prepare_process(folder, config, job)
-    from studio.tasks import train
-
-    return train.run(folder, job, config, reporter, stop)
+    return importlib.import_module(JOBS[kind]).run(folder, job, config, reporter, stop)
 
 
-def prepare_process(folder: RunFolder, config: TrainConfig, job: JobSpec) -> None:
+def prepare_process(folder: RunFolder, config: JobConfig, job: JobSpec) -> None:
     """Environment variables that the libraries read while they are imported, so before any of them is."""
-    choose_devices(job.devices, config.devices.use)
+    choose_devices(job.devices, devices_wanted(config))
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL's trainers send through huggingface_hub
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # else pickled weights send their name to a conversion service
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.tensorboard))
-    local = (folder.path.resolve().parent.parent / config.model.path).is_dir()
-    if local and "trackio" not in config.trackers.report_to:
+    if not _may_need_a_hub(folder, config):
         # Nothing of a run on local files needs a hub, and without this some libraries ask it all the same.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _may_need_a_hub(folder: RunFolder, config: JobConfig) -> bool:
+    model = getattr(config, "model", None)
+    local = not isinstance(model, ModelConfig) or (folder.path.resolve().parent.parent / model.path).is_dir()
+    return not local or (isinstance(config, TrainConfig) and "trackio" in config.trackers.report_to)
 
 
 def report_failure(folder: RunFolder, reporter: Reporter, error: BaseException) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from studio.config.devices import NO_DEVICE
 from studio.runs.environment import RUN_VARIABLE
 from studio.tasks.failures import TaskError
 
@@ -26,6 +27,7 @@ def choose_devices(devices: Sequence[str], wanted: str) -> None:
     shim the environment is already set. Raises TaskError for several devices, which one process cannot train on.
     """
     given = list(devices) or ([] if wanted == "auto" else wanted.split(","))
+    given = [name for name in given if name != NO_DEVICE]
     if len(given) > 1:
         raise TaskError(
             "devices",

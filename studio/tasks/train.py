@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from studio.config.jobs import TrainConfig
 from studio.config.shipped import SHIPPED_MODEL
+from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from studio.config.jobs import TrainConfig
+from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.runs.devices import inventory, machine_facts
 from studio.runs.supervisor import Supervisor

@@ -11,8 +11,10 @@ from typing import Any
 
 from studio.config.faults import ConfigError
 from studio.config.io import check, read_yaml
-from studio.config.jobs import TrainConfig
+from studio.config.jobs import JobConfig
+from studio.config.kinds import KINDS
 from studio.config.outline import length_setting
+from studio.config.train import TrainConfig
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
 from studio.runs.records import Status
@@ -48,7 +50,7 @@ def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str
         shown |= {
             "size": folder.size_bytes(),
             "checkpoints": [{**asdict(point), "name": point.name, "path": ""} for point in checkpoints(folder)],
-            "length": _length(language, folder),
+            "length": _length(language, job, folder),
         }
     version = hashlib.sha1(json.dumps(shown, default=str).encode(), usedforsecurity=False).hexdigest()
     return {**shown, "size": shown.get("size", 0), "version": version, "clock": time.time()}
@@ -75,29 +77,32 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if isinstance(value, str | int | float)}
 
 
-def _length(language: str, folder: RunFolder) -> dict[str, Any] | None:
-    """The setting that a finished run is lengthened by; None when its config cannot be read."""
-    config = read_config(folder)
-    if config is None:
+def _length(language: str, job: Job, folder: RunFolder) -> dict[str, Any] | None:
+    """The setting that a finished run is lengthened by; None when its config cannot be read or it has no length."""
+    config = read_config(job, folder)
+    if not isinstance(config, TrainConfig):
         return None
     path, value = length_setting(config)
     return {"path": path, "label": say(language, f"fields.{path}.label"), "value": number_text(value)}
 
 
-def read_config(folder: RunFolder) -> TrainConfig | None:
+def read_config(job: Job, folder: RunFolder) -> JobConfig | None:
     """The config of a run as far as it has the right shape."""
+    kind = KINDS.get(job.kind)
     try:
-        return check(read_yaml(folder.config_text()))[0]
+        return check(read_yaml(folder.config_text()), kind.config)[0] if kind else None
     except ConfigError:
         return None
 
 
 def actions(job: Job) -> list[str]:
     """What the buttons offer, the likeliest first."""
+    trains = job.kind == "train"
+    clone = ["clone"] if trains else []
     if job.state is State.QUEUED:
-        return ["resume", "clone", "stop"] if job.held else ["pause", "top", "clone", "stop"]
+        return ["resume", *clone, "stop"] if job.held else ["pause", "top", *clone, "stop"]
     if job.state in (State.STARTING, State.RUNNING):
-        return ["stop_save", "save_now", "pause", "clone", "kill"]
+        return ["stop_save", "save_now", "pause", "clone", "kill"] if trains else ["stop", "pause", "kill"]
     if job.state is State.STOPPING:
-        return ["clone", "kill"]
-    return ["resume", "clone", "remove"]
+        return [*clone, "kill"]
+    return ["resume", *clone, "remove"]

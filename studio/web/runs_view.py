@@ -8,6 +8,7 @@ from typing import Any
 from studio.config.faults import ConfigError
 from studio.config.io import dump, override, parse, read_yaml
 from studio.config.outline import length_setting
+from studio.config.train import TrainConfig
 from studio.config.workspace import OutsideWorkspace, Workspace
 from studio.runs.errors import RunError
 from studio.runs.supervisor import Supervisor
@@ -103,8 +104,8 @@ class RunsView:
     def _resume(self, name: str, request: Request) -> dict[str, Any]:
         """Go on from the chosen checkpoint; to another length the config is written anew first."""
         folder, text = self.supervisor.folder(name), None
-        wanted, config = str(request.get("length") or "").strip(), read_config(folder)
-        if wanted and config is not None:
+        wanted, config = str(request.get("length") or "").strip(), read_config(self.supervisor.job(name), folder)
+        if wanted and isinstance(config, TrainConfig):
             path, value = length_setting(config)
             longer = parse(override(read_yaml(folder.config_text()), [f"{path}={wanted}"]))
             text = dump(longer) if length_setting(longer)[1] != value else None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from studio.config.faults import ConfigError, Fault
-from studio.config.jobs import TrainConfig
 from studio.config.local_paths import outside_faults
+from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.data.chosen import chosen_rows, dataset_faults
 from studio.runs.errors import RunExists

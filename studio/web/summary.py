@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from studio.config.faults import Fault
 from studio.config.io import command_of
-from studio.config.jobs import TrainConfig
-from studio.config.leaves import leaves
+from studio.config.kinds import all_leaves
 from studio.config.outline import Outline, outline
+from studio.config.train import TrainConfig
 from studio.runs.environment import SECRET_NAMES
 from studio.web.words import fault_messages, say
 
@@ -72,5 +72,5 @@ def notices(language: str, faults: Sequence[Fault]) -> str:
 
 def _label(language: str, path: str) -> str:
     bare = path.partition("[")[0]
-    key = next((leaf.key for leaf in leaves(TrainConfig) if leaf.path == bare), None)
+    key = next((leaf.key for leaf in all_leaves().values() if leaf.path == bare), None)
     return say(language, f"fields.{key}.label") if key else path

@@ -10,8 +10,8 @@ import gradio as gr
 
 from studio.config.faults import Fault
 from studio.config.io import check, dump
-from studio.config.jobs import TrainConfig
 from studio.config.leaves import leaves
+from studio.config.train import TrainConfig
 from studio.web.form import Form, changed, collect
 from studio.web.summary import TO_DO, command_text, notices, sentence
 from studio.web.train_parts import TrainTab, Updates, all_folded, shown_text

@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 
 from studio.config.faults import MESSAGES
-from studio.config.jobs import TrainConfig
-from studio.config.leaves import groups, leaves
+from studio.config.kinds import all_groups, all_leaves
 
 LOCALES = Path(__file__).parent / "locales"
 ENGLISH = "en"
@@ -53,9 +52,9 @@ def fault_messages(language: str) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _schema_words() -> dict[str, str]:
     found: dict[str, str] = {f"faults.{code}": text for code, text in MESSAGES.items()}
-    for group in groups(TrainConfig):
+    for group in all_groups().values():
         found[f"sections.{group.name}"] = group.title
-    for leaf in leaves(TrainConfig):
+    for leaf in all_leaves().values():
         found[f"fields.{leaf.key}.label"] = leaf.title
         found[f"fields.{leaf.key}.info"] = leaf.description
         if leaf.kind == "type":

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from studio.config.io import command_of, dump, load_config, override, overrides_of, parse, read_yaml
-from studio.config.jobs import TrainConfig
 from studio.config.leaves import Leaf, leaves, value_at
 from studio.config.rules import examine
+from studio.config.train import TrainConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)

@@ -143,6 +143,17 @@ def test_a_job_for_both_gpus_is_not_overtaken_for_ever(bench: Bench) -> None:
     assert [bench.state(name) for name in ("both", "behind", "anywhere")] == [State.QUEUED] * 3
 
 
+def test_jobs_that_compute_on_nothing_wait_for_nobody_and_keep_nobody_waiting(bench: Bench) -> None:
+    bench.submit("trains", config="load_seconds: 60", devices_wanted="cpu")
+    for name in ("asks", "asks-too"):
+        bench.submit(name, config="load_seconds: 60", devices_wanted="none")
+        assert bench.supervisor.job(name).devices == ("none",)
+    bench.supervisor.kill("trains")
+    bench.wait_for(lambda: bench.state("trains") not in ACTIVE, "the end of the run")
+    bench.submit("next", config="load_seconds: 60", devices_wanted="auto")
+    assert bench.supervisor.job("next").devices == ("cpu",)
+
+
 def test_devices_that_are_not_there_are_refused(bench: Bench) -> None:
     with pytest.raises(BadDevices, match="no cuda:7; it has cpu"):
         bench.submit(devices_wanted="cuda:7")

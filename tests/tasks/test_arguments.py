@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from studio.config.jobs import TrainConfig
 from studio.config.leaves import Leaf, leaves, value_at
+from studio.config.train import TrainConfig
 from studio.config.trainer_arguments import FIELD_OF_ARGUMENT
 from studio.tasks.arguments import Plan, plan
 from studio.tasks.failures import TaskError

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from studio.config.io import check, parse
-from studio.config.jobs import TrainConfig
 from studio.config.leaves import leaves
+from studio.config.train import TrainConfig
 from studio.web.form import collect, fill, from_widget, number_text, to_widget
 
 CONFIGS: list[dict[str, Any]] = [

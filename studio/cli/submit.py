@@ -1,4 +1,4 @@
-"""`studio train` and `studio check`: from words to a queued run, then its progress in the terminal."""
+"""`studio train` and its like: from words to a queued job of any kind, then its progress in the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from studio.config.faults import ConfigError
 from studio.config.io import check as examine
 from studio.config.io import dump, override, parse, read_yaml
-from studio.config.jobs import TrainConfig
+from studio.config.kinds import KINDS
 from studio.data.chosen import dataset_faults
 from studio.runs.states import State
 
@@ -46,8 +46,31 @@ def _text_of(name: str) -> str:
         raise WrongWords(f"The config file {name} cannot be read: {error.strerror}.") from None
 
 
-def train(options: argparse.Namespace) -> int:
-    """Queue the run; follow it unless --detach. The exit code says how it ended."""
+Subparsers = argparse._SubParsersAction  # pyright: ignore[reportPrivateUsage]
+
+
+def add_kind(
+    commands: Subparsers[argparse.ArgumentParser], shared: argparse.ArgumentParser, kind: str, text: str
+) -> argparse.ArgumentParser:
+    """Add the command that starts jobs of `kind`; its name is the last word of the kind's command. Returns its parser,
+    to which a kind may add options of its own."""
+    command = commands.add_parser(KINDS[kind].command[-1], parents=[shared], help=text)
+    add_words(command)
+    command.add_argument("--if-exists", choices=("refuse", "resume", "rename", "replace"), default="refuse",
+                         help="what to do when a run of that name is there already")  # fmt: skip
+    command.add_argument("--detach", action="store_true", help="queue the run and come back at once")
+    command.set_defaults(run=submit, kind=kind)
+    return command
+
+
+def add_words(command: argparse.ArgumentParser) -> None:
+    """The words that make a config: a file and settings."""
+    text = "a YAML file, then settings such as method.rank=16; either may be left out"
+    command.add_argument("words", nargs="*", metavar="CONFIG.yaml section.field=value", help=text)
+
+
+def submit(options: argparse.Namespace) -> int:
+    """Queue the job; follow it unless --detach. The exit code says how it ended."""
     from studio.cli.follow import follow
     from studio.cli.main import workspace
     from studio.runs.errors import RunExists
@@ -55,7 +78,7 @@ def train(options: argparse.Namespace) -> int:
     from studio.runs.supervisor import Supervisor
 
     place = workspace(options)
-    config: TrainConfig = parse(tree_of(options.words))
+    config = parse(tree_of(options.words), KINDS[options.kind].config)
     if faults := dataset_faults(place, config):
         raise ConfigError(faults)
     supervisor = Supervisor(place)
@@ -76,7 +99,7 @@ def check(options: argparse.Namespace) -> int:
     from studio.cli.main import workspace
 
     place = workspace(options)
-    config, faults = examine(tree_of(options.words))
+    config, faults = examine(tree_of(options.words), KINDS[options.kind].config)
     if config is not None:
         faults += dataset_faults(place, config)
     for fault in faults:
