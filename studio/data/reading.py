@@ -18,7 +18,6 @@ NAMED_ROWS = 10  # broken rows that a message names; the rest is counted
 
 # Why a stage that learns texts and conversations cannot use a row of the other kinds.
 UNTRAINABLE: Mapping[Kind, str] = {
-    "tools": "it has a tool turn or offers tools, and tools cannot be trained so far.",
     "prompt": "it has no answer, only a prompt.",
     "preference": "it holds preferences (a chosen and a rejected answer), which no stage here trains on.",
     "judged": "it judges an answer (kto_tag), which no stage here trains on.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ def read_template(name: str) -> str:
             f"Set model.chat_template to auto or one of: {', '.join(TEMPLATE_NAMES)}.",
         )
     return path.read_text(encoding="utf-8")
+
+
+@cache
+def tool_template_names() -> tuple[str, ...]:
+    """The shipped templates that have a place for tools, calls and results."""
+    return tuple(name for name in TEMPLATE_NAMES if "tool_calls" in read_template(name))
 
 
 def choose_template(name: str, tokenizer: Any) -> str:

@@ -217,6 +217,12 @@ def test_sharegpt_tools_calls_and_results(tmp_path: Path) -> None:
     assert (example.tools, example.kind) == ('[{"name": "rain"}]', "tools")
 
 
+def test_rows_with_tools_are_trained_on(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    workspace = dataset(tmp_path, [{"conversations": turns, "tools": '[{"name": "a"}]'}], formatting="sharegpt")
+    assert [example.kind for example in read_datasets(workspace, ["x"]).examples] == ["tools"]
+
+
 def test_openai_tools_calls_results_and_parts(tmp_path: Path) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "rain", "arguments": '{"city": "Rome"}'}}
     turns = [
@@ -329,11 +335,6 @@ def test_a_table_may_hold_turns_as_json_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "entry", "reason"),
     [
-        (
-            {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "tools": '[{"a": 1}]'},
-            {"formatting": "sharegpt"},
-            "tools cannot be trained so far",
-        ),
         ({"prompt": "a"}, {"formatting": "prompt"}, "it has no answer, only a prompt"),
         ({"instruction": "a", "output": "b", "l": True}, {"columns": {"kto_tag": "l"}}, "it judges an answer"),
         ({"instruction": "a", "output": "b", "i": ["x"]}, {"columns": {"images": "i"}}, "it has pictures"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,11 +53,14 @@ def test_plain_text_is_trained_in_full_blocks(train: Callable[..., Any]) -> None
     assert "longest row 32" in run.notices
 
 
-def test_several_processes_tokenize_as_one_does(train: Callable[..., Any], add_dataset: Callable[..., None]) -> None:
-    rows = [{"instruction": f"Count to {n}.", "output": " ".join(map(str, range(n % 7 + 1)))} for n in range(150)]
+def test_several_processes_tokenize_as_one_does(
+    train: Callable[..., Any], add_dataset: Callable[..., None], workspace: Path
+) -> None:
+    rows = [{"instruction": f"Count to {n}.", "output": " ".join(map(str, range(n % 7 + 1)))} for n in range(1100)]
     add_dataset("many", rows)
     changes = {"optimisation": {"max_steps": 3}}
     one = train("one", changes, {"data": {"datasets": ["many"]}})
+    shutil.rmtree(workspace / ".cache")
     three = train("three", changes, {"data": {"datasets": ["many"], "tokenizing_processes": 3}})
     assert three.losses == one.losses
     assert three.notices == one.notices
