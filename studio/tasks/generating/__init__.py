@@ -1,0 +1,1 @@
+"""The parts of a job that lets a model write data."""
