@@ -90,6 +90,23 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_f
     return folder
 
 
+@pytest.fixture(scope="session")
+def serving_workspace(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A workspace with models/tiny and two LoRA adapters of it, whose random weights are large enough to matter."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    root = tmp_path_factory.mktemp("serving")
+    shutil.copytree(tiny_model_folder, root / "models" / "tiny")
+    for seed, name in enumerate(("one", "two")):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_pretrained(root / "models" / "tiny")
+        lora = LoraConfig(r=4, lora_alpha=32, target_modules="all-linear", init_lora_weights=False)
+        get_peft_model(model, lora).save_pretrained(str(root / "saves" / name))
+    return root
+
+
 @pytest.fixture
 def data_workspace(tmp_path: Path) -> Path:
     """A workspace with the datasets `chat` (alpaca), `turns` (sharegpt) and `plain` (text), and no model."""

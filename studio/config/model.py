@@ -9,17 +9,14 @@ from pydantic import Field
 from studio.config.section import Advanced, Choices, Section
 
 
-class ModelConfig(Section):
-    """Which model is trained, and from which state."""
+class BaseModelConfig(Section):
+    """Which model is the base."""
 
     path: Annotated[str, Choices("models")] = Field(title="Folder or id", min_length=1)
     """Folder of a local model, or its id on a hub such as owner/name."""
 
     hub: Annotated[Literal["huggingface", "modelscope"], Advanced()] = "huggingface"
     """Where an id is looked up. A mirror is named by HF_ENDPOINT or MODELSCOPE_DOMAIN in the environment."""
-
-    adapters: Annotated[list[str], Choices("adapters")] = Field(title="Continue from adapters", default=[])
-    """LoRA adapters or checkpoints to continue from: the last one is trained on, those before it are merged first."""
 
     chat_template: Annotated[str, Choices("templates"), Advanced()] = Field(default="auto", min_length=1)
     """How a conversation becomes text: auto takes the tokenizer's own template, a name takes one that Studio ships."""
@@ -47,3 +44,10 @@ class ModelConfig(Section):
 
     trust_remote_code: Annotated[bool, Advanced()] = False
     """Run Python code that the model's repository brings. Only for authors whom you trust with this machine."""
+
+
+class ModelConfig(BaseModelConfig):
+    """Which model is trained, and from which state."""
+
+    adapters: Annotated[list[str], Choices("adapters")] = Field(title="Continue from adapters", default=[])
+    """LoRA adapters or checkpoints to continue from: the last one is trained on, those before it are merged first."""

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def _lora(model: Any, method: Arguments, workspace: Workspace, notice: Notice) -
     from peft import LoraConfig, get_peft_model
 
     options = {"autocast_adapter_dtype": method["float32"]}
-    folders = [_adapter_folder(path, workspace) for path in method["adapters"]]
+    folders = [adapter_folder(path, workspace) for path in method["adapters"]]
     if folders:
         return _continued(model, folders, method, options, notice)
     try:
@@ -94,16 +94,11 @@ def _continued(model: Any, folders: list[Path], method: Arguments, options: Argu
             "Several adapters cannot be continued on quantized weights: merging the first ones would round them.",
             "Set quantization.type=none, or merge them into a model first and choose that one.",
         )
+    model = merged(model, folders[:-1])
     try:
-        for folder in folders[:-1]:
-            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
         model = PeftModel.from_pretrained(model, str(folders[-1]), is_trainable=True, **options)
     except (RuntimeError, ValueError) as error:
-        raise TaskError(
-            "method",
-            f"The adapter does not fit this base model: {' '.join(str(error).split())[:300]}",
-            "Choose the base model that the adapter was trained on.",
-        ) from error
+        raise _unfit(error) from error
     found = model.peft_config["default"]
     if found.r != method["lora"]["r"] or found.lora_alpha != method["lora"]["lora_alpha"]:
         notice(
@@ -113,7 +108,28 @@ def _continued(model: Any, folders: list[Path], method: Arguments, options: Argu
     return model
 
 
-def _adapter_folder(path: str, workspace: Workspace) -> Path:
+def merged(model: Any, folders: Sequence[Path]) -> Any:
+    """The model with adapters merged into its weights, in this order. Raises TaskError for one that does not fit."""
+    from peft import PeftModel
+
+    for folder in folders:
+        try:
+            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        except (RuntimeError, ValueError) as error:
+            raise _unfit(error) from error
+    return model
+
+
+def _unfit(error: Exception) -> TaskError:
+    return TaskError(
+        "method",
+        f"The adapter does not fit this base model: {' '.join(str(error).split())[:300]}",
+        "Choose the base model that the adapter was trained on.",
+    )
+
+
+def adapter_folder(path: str, workspace: Workspace) -> Path:
+    """The folder of a LoRA adapter, its files checked. Raises TaskError."""
     folder = (workspace.root / Path(path).expanduser()).resolve()
     file = folder / "adapter_config.json"
     if not file.is_file():

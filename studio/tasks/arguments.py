@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.config.method import Freeze, Lora
-from studio.config.quantization import EightBit, FourBit
+from studio.config.model import BaseModelConfig
+from studio.config.quantization import EightBit, FourBit, Quantization
 from studio.config.rules import has_validation
 from studio.config.stage import Sft
 from studio.config.train import TrainConfig
@@ -42,8 +43,8 @@ def plan(config: TrainConfig, machine: Machine, output: Path) -> Plan:
     numbers = compute_format(config, machine)
     return Plan(
         process={"seed": config.seed, "cpu_threads": config.devices.cpu_threads, "devices": config.devices.use},
-        model=_model(config, numbers),
-        quantization=_quantization(config, numbers),
+        model=model_arguments(config.model, _weights_format(config, numbers)),
+        quantization=quantization_arguments(config.quantization, numbers),
         method=_method(config),
         data=_data(config),
         tokenize=_tokenize(config),
@@ -84,14 +85,19 @@ def _weights_format(config: TrainConfig, numbers: str) -> str:
     return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[numbers]
 
 
-def _model(config: TrainConfig, numbers: str) -> Arguments:
-    chosen = config.model
+def inference_format(wanted: str, machine: Machine) -> str:
+    """The number format of a model that only answers: `wanted` (model.dtype), or what the machine computes fastest."""
+    return wanted if wanted != "auto" else "bfloat16" if machine.bf16 else "float32"
+
+
+def model_arguments(chosen: BaseModelConfig, dtype: str) -> Arguments:
+    """What `model.load_model` and its companions take; `dtype` is the format of the weights by torch's name."""
     return {
         "path": chosen.path,
         "hub": chosen.hub,
         "revision": chosen.revision,
         "trust_remote_code": chosen.trust_remote_code,
-        "dtype": _weights_format(config, numbers),
+        "dtype": dtype,
         # None leaves the choice to transformers, which takes PyTorch's own where the model has it.
         "attention": None if chosen.attention == "auto" else chosen.attention,
         "rope": {"type": chosen.rope_scaling, "factor": chosen.rope_factor} if chosen.rope_scaling != "none" else None,
@@ -99,8 +105,8 @@ def _model(config: TrainConfig, numbers: str) -> Arguments:
     }
 
 
-def _quantization(config: TrainConfig, numbers: str) -> Arguments | None:
-    bits = config.quantization
+def quantization_arguments(bits: Quantization, numbers: str) -> Arguments | None:
+    """What BitsAndBytesConfig takes, None for plain weights; `numbers` is the computation: bf16, fp16, fp32 …"""
     if isinstance(bits, FourBit):
         return {
             "load_in_4bit": True,

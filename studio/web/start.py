@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from studio.config.faults import ConfigError, Fault
+from studio.config.jobs import JobConfig
 from studio.config.local_paths import outside_faults
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
@@ -34,7 +35,7 @@ class Starter:
     workspace: Workspace
     supervisor: Supervisor
 
-    def start(self, config: TrainConfig, if_exists: str, hold: bool) -> str:
+    def start(self, config: JobConfig, if_exists: str, hold: bool) -> str:
         """The name of the queued run. Raises Exists, ConfigError, RunError."""
         faults = self.faults(config)
         if faults:
@@ -51,11 +52,11 @@ class Starter:
         """How many rows the chosen datasets have together, as far as that is known without reading them."""
         return chosen_rows(self.workspace, config)
 
-    def faults(self, config: TrainConfig) -> list[Fault]:
+    def faults(self, config: JobConfig) -> list[Fault]:
         """What is wrong with the config in this workspace, beyond what is wrong with it anywhere."""
         return [*dataset_faults(self.workspace, config), *outside_faults(self.workspace, config)]
 
-    def place(self, language: str, config: TrainConfig) -> str:
+    def place(self, language: str, config: JobConfig) -> str:
         """Whether the run would start at once and on what, or how far back in the queue it would stand."""
         where = place(self.supervisor, config)
         if where.position == 0:
