@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -14,9 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+from studio.data.csv_file import CsvReader
 from studio.data.encoding import broken_byte, guess_encoding, name_of_mark
 from studio.data.examples import BadRow, DataError
 from studio.data.json_array import ArrayReader
+from studio.data.marks import BEGINNING, Mark
 from studio.data.tables import open_table
 
 KINDS: Mapping[str, str] = {
@@ -78,20 +79,29 @@ def rows_of(path: Path, source: str) -> RawRows:
     """
     for file in files_of(path, source):
         name = source if file == path else f"{source}/{file.name}"
-        kind = kind_of(file)
-        if not kind:
-            ending = file.suffix or "no ending"
-            raise DataError(
-                f"{name} cannot be read: {ending} is not supported, only {', '.join(KINDS)}, each also with .gz. "
-                "Convert it to one of them."
-            )
-        yield from _explained(_READERS[kind], file, name)
+        yield from rows_from(file, name, BEGINNING)
 
 
-def _explained(read: Callable[[Path, str], RawRows], file: Path, name: str) -> RawRows:
+def rows_from(file: Path, name: str, start: Mark) -> RawRows:
+    """Each raw row of one file from `start` on, which must be one of its own marks; of parquet and arrow files only
+    its row counts. Raises DataError like `rows_of`."""
+    read = _READERS.get(kind_of(file))
+    if read is None:
+        ending = file.suffix or "no ending"
+        raise DataError(
+            f"{name} cannot be read: {ending} is not supported, only {', '.join(KINDS)}, each also with .gz. "
+            "Convert it to one of them."
+        )
+    with explained(file, name):
+        yield from read(file, name, start)
+
+
+@contextmanager
+def explained(file: Path, name: str) -> Generator[None]:
+    """Turns what goes wrong while a data file is read into a DataError that names it."""
     try:
         try:
-            yield from read(file, name)
+            yield
         except UnicodeDecodeError:
             raise _not_utf8(file, name) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -142,9 +152,11 @@ def _line_text(raw: bytes, source: str, number: int) -> str | BadRow:
         return BadRow(source, number, reason, number, "encoding")
 
 
-def _raw_lines(path: Path, source: str) -> Iterator[tuple[int, bytes]]:
+def raw_lines(path: Path, source: str, start: Mark) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each line of a jsonl or txt file that is not blank; of an overlong one its beginning."""
     with opened(path) as stream:
-        number = 0
+        stream.seek(start.offset)
+        number = start.line - 1
         while line := stream.readline(MOST_BYTES_A_LINE):
             number += 1
             if number == 1:
@@ -156,66 +168,59 @@ def _raw_lines(path: Path, source: str) -> Iterator[tuple[int, bytes]]:
                 line = stream.readline(MOST_BYTES_A_LINE)
 
 
-def _lines(path: Path, source: str, plain: bool) -> RawRows:
-    for number, raw in _raw_lines(path, source):
+def _lines(path: Path, source: str, start: Mark, plain: bool) -> RawRows:
+    for number, raw in raw_lines(path, source, start):
         yield line_value(raw, source, number, plain=plain)
 
 
-def _json(path: Path, source: str) -> RawRows:
-    with _text_of(path, source) as stream:
-        for row, (line, value) in enumerate(ArrayReader(stream, source).elements(), start=1):
+def _json(path: Path, source: str, start: Mark) -> RawRows:
+    with array_of(path, source, start) as reader:
+        for row, (line, value) in enumerate(reader.elements(), start=start.row + 1):
             yield RawRow(source, row, value, line)
 
 
-def _csv(path: Path, source: str) -> RawRows:
-    csv.field_size_limit(MOST_BYTES_A_LINE)
-    tab = path.name.lower().removesuffix(".gz").endswith(".tsv")
-    with _text_of(path, source) as stream:
-        first = stream.readline()
-        delimiter = "\t" if tab else max(",;\t", key=first.count)
-        reader = csv.reader(_again(first, stream), delimiter=delimiter, strict=True)
-        try:
-            names = _header(next(reader, list[str]()), source)
-            row, line = 0, reader.line_num + 1
-            for cells in reader:
-                if cells:
-                    row += 1
-                    yield _csv_row(cells, names, RawRow(source, row, None, line))
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{source} is not valid CSV: {error} (line {reader.line_num}).") from None
+@contextmanager
+def array_of(path: Path, source: str, start: Mark) -> Generator[ArrayReader]:
+    """The rows of a .json file from `start` on."""
+    with opened(path) as stream:
+        head = stream.read(4)
+        _refuse_mark(head, source)
+        if start == BEGINNING and head.startswith(b"\xef\xbb\xbf"):
+            start = Mark(offset=3)
+        stream.seek(start.offset)
+        yield ArrayReader(io.TextIOWrapper(stream, encoding="utf-8", newline=""), source, start)
 
 
-def _again(first: str, stream: IO[str]) -> Iterator[str]:
-    yield first
-    yield from stream
+def _csv(path: Path, source: str, start: Mark) -> RawRows:
+    with csv_of(path, source) as reader:
+        for record in reader.records(start):
+            at = RawRow(source, record.mark.row + 1, None, record.mark.line)
+            yield csv_row(record.cells, reader.names, at)
 
 
-def _header(names: list[str], source: str) -> list[str]:
-    names = [name.strip() for name in names]
-    if not any(names):
-        raise DataError(f"{source} holds no rows: its first line must name the columns.")
-    if "" in names:
-        raise DataError(f"{source} has a column without a name: column {names.index('') + 1} of its first line.")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{source} names the column {twice!r} twice in its first line.")
-    return names
+@contextmanager
+def csv_of(path: Path, source: str) -> Generator[CsvReader]:
+    """The records of a .csv or .tsv file."""
+    with opened(path) as stream:
+        _refuse_mark(stream.read(4), source)
+        stream.seek(0)
+        yield CsvReader(stream, source, tab=path.name.lower().removesuffix(".gz").endswith(".tsv"))
 
 
-def _csv_row(cells: list[str], names: list[str], at: RawRow) -> RawRow | BadRow:
+def csv_row(cells: list[str], names: list[str], at: RawRow) -> RawRow | BadRow:
+    """The row at the place of `at` that a record's cells make."""
     if len(cells) != len(names):
         reason = f"it has {len(cells)} cells, but the first line names {len(names)} columns."
         return BadRow(at.source, at.row, reason, at.line, "type")
     return RawRow(at.source, at.row, dict(zip(names, cells, strict=True)), at.line)
 
 
-def _columns(path: Path, source: str) -> RawRows:
+def _columns(path: Path, source: str, start: Mark) -> RawRows:
     with opened(path) as stream, open_table(stream, kind_of(path), source) as table:
-        yield from (RawRow(source, row, value) for row, value in table.rows(0))
+        yield from (RawRow(source, row, value) for row, value in table.rows(start.row))
 
 
-_READERS: Mapping[str, Callable[[Path, str], RawRows]] = {
+_READERS: Mapping[str, Callable[[Path, str, Mark], RawRows]] = {
     "txt": partial(_lines, plain=True),
     "jsonl": partial(_lines, plain=False),
     "json": _json,
@@ -223,14 +228,6 @@ _READERS: Mapping[str, Callable[[Path, str], RawRows]] = {
     "parquet": _columns,
     "arrow": _columns,
 }
-
-
-@contextmanager
-def _text_of(path: Path, source: str) -> Generator[IO[str]]:
-    with opened(path) as stream:
-        _refuse_mark(stream.read(4), source)
-        stream.seek(0)
-        yield io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
 
 
 def _refuse_mark(head: bytes, source: str) -> None:

@@ -1,24 +1,25 @@
-"""What a page shows of each dataset: name, format, file, size and rows, without reading a file twice."""
+"""What a page shows of each dataset: name, format, file, size and rows, without reading a large file for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from studio.config.workspace import Workspace
 from studio.data.examples import DataError
-from studio.data.files import files_of, kind_of, rows_of
-from studio.data.pages import RowPages
+from studio.data.fetched import NotFetched
+from studio.data.files import files_of
+from studio.data.indexing import finish_indexing
+from studio.data.pages import open_pages
 from studio.data.registry import BrokenEntry, DatasetEntry, load_registry, locate
-
-# Counting the rows of most files means parsing all of it: a second or two for 100 MB.
-MOST_BYTES_PARSED = 50_000_000
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """One line of the list. `size` in bytes, `rows` None when costly to know, `problem`: why it cannot be used."""
+    """One line of the list. `size` in bytes; `rows` None while they are not counted; `problem`: why it cannot be used.
+
+    `indexed` is the share of its file whose rows are counted; `to_fetch` says that it comes from a hub or a cloud and
+    is not here yet: training fetches it.
+    """
 
     name: str
     formatting: str = ""
@@ -26,40 +27,38 @@ class DatasetSummary:
     size: int | None = None
     rows: int | None = None
     problem: str | None = None
+    indexed: float = 1.0
+    to_fetch: bool = False
 
 
-def list_datasets(workspace: Workspace) -> list[DatasetSummary]:
-    """Every dataset of the registry in its order, broken ones included. Raises DataError for a broken registry."""
-    return [_summary(workspace, entry) for entry in load_registry(workspace).values()]
+def list_datasets(workspace: Workspace, *, wait: bool = False) -> list[DatasetSummary]:
+    """Every dataset of the registry in its order, broken ones included. Raises DataError for a broken registry.
+
+    The rows of large files are counted in the background, so the list is there at once; with `wait` it comes when all
+    are counted.
+    """
+    return [_summary(workspace, entry, wait) for entry in load_registry(workspace).values()]
 
 
-def _summary(workspace: Workspace, entry: DatasetEntry | BrokenEntry) -> DatasetSummary:
+def _summary(workspace: Workspace, entry: DatasetEntry | BrokenEntry, wait: bool) -> DatasetSummary:
     if isinstance(entry, BrokenEntry):
         return DatasetSummary(entry.name, problem=entry.reason)
+    name, formatting, file = entry.name, entry.formatting, entry.file_name or entry.remote or ""
     try:
         path = locate(workspace, entry)
-        files = files_of(path, entry.file_name or entry.name)
-        facts = [(file, file.stat()) for file in files]
+        files = files_of(path, file)
+        size = sum(part.stat().st_size for part in files)
+    except NotFetched:
+        return DatasetSummary(name, formatting, file, to_fetch=True)
     except (DataError, OSError) as error:
-        return DatasetSummary(entry.name, entry.formatting, entry.file_name or entry.remote or "", problem=str(error))
-    counts = [_count_rows(file, fact.st_mtime_ns, fact.st_size) for file, fact in facts]
-    rows = None if None in counts else sum(count or 0 for count in counts)
-    size = sum(fact.st_size for _, fact in facts)
-    return DatasetSummary(entry.name, entry.formatting, entry.file_name or "", size, rows)
-
-
-@lru_cache(maxsize=512)
-def _count_rows(path: Path, modified_ns: int, size: int) -> int | None:
-    """Rows of the file as it was at that time and size: these two are part of the key, not of the computation."""
-    kind, packed = kind_of(path), path.suffix.lower() == ".gz"
-    if kind in ("jsonl", "txt") and not packed:
-        with path.open("rb") as stream:
-            return sum(1 for line in stream if line.strip())
+        return DatasetSummary(name, formatting, file, problem=str(error))
+    pages = open_pages(workspace, path)
     try:
-        if kind in ("parquet", "arrow") and not packed:
-            return RowPages(path, path.name).places()
-        if kind and size <= MOST_BYTES_PARSED:
-            return sum(1 for _ in rows_of(path, path.name))
-    except DataError:  # the page of the dataset says what is wrong with its file
-        return None
-    return None
+        rows, indexed = pages.places(), pages.progress()
+        if wait and indexed < 1:
+            for part in files:
+                finish_indexing(workspace.cache, part)
+            rows, indexed = pages.places(), pages.progress()
+    except (DataError, OSError):  # the page of the dataset says what is wrong with its file
+        return DatasetSummary(name, formatting, file, size)
+    return DatasetSummary(name, formatting, file, size, rows, indexed=indexed)

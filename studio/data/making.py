@@ -13,11 +13,15 @@ from studio.data.converting import as_row, entry_for
 from studio.data.examples import BadRow, DataError, Example
 from studio.data.files import files_of, kind_of
 from studio.data.reading import example_of, stream_raw
-from studio.data.registry import DatasetEntry, find_entry, load_registry, locate, read_tree, registry_files
+from studio.data.registry import REMOTE_KEYS, DatasetEntry, find_entry, load_registry, locate, read_tree, registry_files
 from studio.data.splits import split
+from studio.data.versions import VERSIONS
 from studio.data.writing import save_entry, write_rows
 
 Values = dict[str, Any]
+
+# What an entry says of its own file, and not of one that is made from it.
+OF_ONE_FILE = ("num_samples", "subset", "split", "folder", VERSIONS, *REMOTE_KEYS)
 
 
 def split_dataset(
@@ -129,7 +133,7 @@ def _settings(workspace: Workspace, entry: DatasetEntry) -> Values:
         value = read_tree(path).get(entry.name)
         if isinstance(value, dict):
             plain = {"formatting": "text", "columns": None} if lines else {}
-            return {**cast("Values", value), "num_samples": None, **plain}
+            return {**cast("Values", value), **dict.fromkeys(OF_ONE_FILE), **plain}
     return {}
 
 

@@ -17,12 +17,21 @@ ROWS_AT_ONCE = 1024
 @dataclass(frozen=True)
 class Table:
     """An open columnar file. `sizes` are the rows of its parts, `part` makes batches of the part with that number.
+    `schema` is arrow's.
 
     Arrow's streams know neither before they are read: then `sizes` is None and part 0 is all of it.
     """
 
     sizes: tuple[int, ...] | None
     part: Callable[[int], Iterator[Any]]
+    schema: Any
+
+    def batches(self) -> Iterator[Any]:
+        """All batches, each seen to be whole: a damaged one that is used unchecked ends the process."""
+        for number in range(1 if self.sizes is None else len(self.sizes)):
+            for batch in self.part(number):
+                batch.validate(full=True)
+                yield batch
 
     def rows(self, start: int) -> Iterator[tuple[int, Any]]:
         """Number (from 1) and value of each row, `start` rows passed over; parts before it are not read."""
@@ -64,7 +73,9 @@ def _parquet(stream: IO[bytes]) -> Table:
     # Its index is at the end, and a gzip stream only goes forward at a bearable price.
     file = parquets.ParquetFile(stream if _is_plain(stream) else BytesIO(stream.read()))
     sizes = tuple(file.metadata.row_group(n).num_rows for n in range(file.num_row_groups))
-    return Table(sizes, lambda number: file.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=[number]))
+    return Table(
+        sizes, lambda number: file.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=[number]), file.schema_arrow
+    )
 
 
 def _arrow(stream: IO[bytes]) -> Table:
@@ -75,10 +86,10 @@ def _arrow(stream: IO[bytes]) -> Table:
     stream.seek(0)
     if not is_file:  # the form without an index, which the datasets library writes
         batches = arrow.ipc.open_stream(stream)
-        return Table(None, lambda _: iter(batches))
+        return Table(None, lambda _: iter(batches), batches.schema)
     file = arrow.ipc.open_file(stream if _is_plain(stream) else BytesIO(stream.read()))
     sizes = tuple(file.get_batch(n).num_rows for n in range(file.num_record_batches))
-    return Table(sizes, lambda number: iter([file.get_batch(number)]))
+    return Table(sizes, lambda number: iter([file.get_batch(number)]), file.schema)
 
 
 def _is_plain(stream: IO[bytes]) -> bool:

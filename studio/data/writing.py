@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -22,26 +23,28 @@ def save_entry(workspace: Workspace, name: str, value: Mapping[str, Any], *, rep
     entry has, and a None removes a key. Raises DataError for a name that is taken (unless `replace`), for an entry
     that would be broken and for a registry that cannot be read; then nothing is written.
     """
-    path = _home(workspace, name)
-    tree = read_tree(path) if path.is_file() else {}
-    if name in tree and not replace:
-        raise DataError(f"There is a dataset {name!r} already. Choose another name, or replace it.")
-    old = cast("dict[str, Any]", tree[name]) if isinstance(tree.get(name), dict) else {}
-    entry = {key: inner for key, inner in {**old, **value}.items() if inner is not None}
-    checked = read_entry(name, entry)
-    if isinstance(checked, BrokenEntry):
-        raise DataError(f"The entry {name!r} would be broken: {checked.reason}")
-    _write_tree(path, {**tree, name: entry})
+    with _alone(workspace):
+        path = _home(workspace, name)
+        tree = read_tree(path) if path.is_file() else {}
+        if name in tree and not replace:
+            raise DataError(f"There is a dataset {name!r} already. Choose another name, or replace it.")
+        old = cast("dict[str, Any]", tree[name]) if isinstance(tree.get(name), dict) else {}
+        entry = {key: inner for key, inner in {**old, **value}.items() if inner is not None}
+        checked = read_entry(name, entry)
+        if isinstance(checked, BrokenEntry):
+            raise DataError(f"The entry {name!r} would be broken: {checked.reason}")
+        _write_tree(path, {**tree, name: entry})
     return path
 
 
 def remove_entry(workspace: Workspace, name: str) -> Path:
     """Take one entry out of the registry; the file with its rows stays. Raises DataError when there is none."""
-    path = _home(workspace, name)
-    tree = read_tree(path) if path.is_file() else {}
-    if name not in tree:
-        raise DataError(f"There is no dataset {name!r} in {path.name}.")
-    _write_tree(path, {key: inner for key, inner in tree.items() if key != name})
+    with _alone(workspace):
+        path = _home(workspace, name)
+        tree = read_tree(path) if path.is_file() else {}
+        if name not in tree:
+            raise DataError(f"There is no dataset {name!r} in {path.name}.")
+        _write_tree(path, {key: inner for key, inner in tree.items() if key != name})
     return path
 
 
@@ -65,10 +68,21 @@ def write_rows(path: Path, rows: Iterable[Any], *, replace: bool = False) -> int
     return count
 
 
+@contextmanager
+def _alone(workspace: Workspace) -> Generator[None]:
+    """Between reading a registry and writing it no other process may write it, or its entry would be lost. The lock
+    is the kernel's and goes with the process that holds it."""
+    with (workspace.root / ".dataset_info.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def _home(workspace: Workspace, name: str) -> Path:
+    """The registry that holds the name; a new one goes into the workspace, never into a folder that was allowed."""
     files = registry_files(workspace)
     holding = [path for path in files if name in read_tree(path)]
-    return (holding or files or [workspace.registry])[0]
+    own = [path for path in files if path.parent in (workspace.root, workspace.data)]
+    return (holding or own or [workspace.registry])[0]
 
 
 def _write_tree(path: Path, tree: Mapping[str, Any]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from studio.cli.data import add
+from studio.config.workspace import Workspace
+from studio.data.editing import Draft
 from studio.data.examples import DataError
 
 
@@ -79,3 +81,29 @@ def test_convert_split_and_merge(root: Path, capsys: pytest.CaptureFixture[str])
         studio(root, "merge", "good:x", "--to", "n")
     with pytest.raises(DataError, match=r"row 2 of data/bad\.jsonl.*--skip-broken"):
         studio(root, "convert", "bad", "--to", "n")
+
+
+def test_versions_are_listed_and_gone_back_to(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draft = Draft.open(Workspace(root), "good")
+    draft.remove([0, 1])
+    draft.save()
+    assert studio(root, "versions", "good") == 0
+    old, new = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert (old[0], old[-1]) == ("10", "good.json")
+    assert (new[0], new[1], new[-1]) == ("*", "8", "good.v2.json")
+    assert studio(root, "versions", "good", "--use", "good.json") == 0
+    assert capsys.readouterr().out.startswith("*         10")
+    with pytest.raises(DataError, match=r"'bad.jsonl' is no version of the dataset 'good'"):
+        studio(root, "versions", "good", "--use", "bad.jsonl")
+
+
+def test_fetch(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = {"far": {"cloud_file_name": (root / "data" / "good.json").as_uri()}, "here": {"file_name": "good.json"}}
+    (root / "dataset_info.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert studio(root, "list") == 0
+    assert "to be fetched" in capsys.readouterr().out.splitlines()[0]
+    with pytest.raises(DataError, match="studio data fetch far"):
+        studio(root, "check", "far")
+    assert studio(root, "fetch", "far", "here") == 0
+    assert studio(root, "check", "far") == 0
+    assert "10 rows, 10 of them whole" in capsys.readouterr().out

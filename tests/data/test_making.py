@@ -40,7 +40,14 @@ def written(workspace: Workspace, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n") if line]
 
 
-COLUMNS = {"columns": {"prompt": "q"}, "license": "mine", "num_samples": 3}
+COLUMNS = {
+    "columns": {"prompt": "q"},
+    "license": "mine",
+    "num_samples": 3,
+    "hf_hub_url": "owner/name",
+    "split": "train",
+    "versions": ["x.jsonl"],
+}
 
 
 def test_a_split_keeps_every_column_and_agrees_with_the_run(tmp_path: Path) -> None:

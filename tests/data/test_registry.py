@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio.config.workspace import Workspace
+from studio.data.editing import Draft
 from studio.data.examples import DataError
 from studio.data.listing import list_datasets
+from studio.data.reading import read_datasets
 from studio.data.registry import BrokenEntry, DatasetEntry, find_entry, load_registry, locate, read_entry
+from studio.data.writing import save_entry
 
 
 def registry(root: Path, tree: Any) -> Workspace:
@@ -117,7 +121,7 @@ def test_a_link_out_of_the_workspace_is_refused(tmp_path: Path) -> None:
 
 def test_a_dataset_on_a_hub_says_what_to_do(tmp_path: Path) -> None:
     workspace = registry(tmp_path, {"x": {"hf_hub_url": "owner/name"}})
-    with pytest.raises(DataError, match=r"hf_hub_url owner/name.*download it into data/"):
+    with pytest.raises(DataError, match=r"hf_hub_url owner/name and is not on this machine yet.*studio data fetch x"):
         locate(workspace, find_entry(load_registry(workspace), "x"))
 
 
@@ -220,3 +224,56 @@ def test_a_changed_file_is_counted_again(tmp_path: Path) -> None:
     assert list_datasets(workspace)[0].rows == 1
     file.write_text("[{}, {}]", encoding="utf-8")
     assert list_datasets(workspace)[0].rows == 2
+
+
+def llama_factory(root: Path) -> Path:
+    """A folder laid out like LLaMA-Factory's, with one dataset; its data folder."""
+    (root / "data").mkdir(parents=True)
+    rows = [{"instruction": "q", "output": "a"}, {"instruction": "r", "output": "b"}]
+    (root / "data" / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
+    tree = {"mine": {"file_name": "mine.json", "columns": {"prompt": "instruction"}}}
+    (root / "data" / "dataset_info.json").write_text(json.dumps(tree), encoding="utf-8")
+    return root / "data"
+
+
+@pytest.mark.parametrize("place", ["its root as workspace", "its data as workspace", "root allowed", "data allowed"])
+def test_a_llama_factory_folder_is_edited_in_place(tmp_path: Path, place: str) -> None:
+    data = llama_factory(tmp_path / "factory")
+    (tmp_path / "room").mkdir()
+    workspace = {
+        "its root as workspace": Workspace(data.parent),
+        "its data as workspace": Workspace(data),
+        "root allowed": Workspace(tmp_path / "room", (data.parent,)),
+        "data allowed": Workspace(tmp_path / "room", (data,)),
+    }[place]
+    assert [(row.name, row.rows, row.problem) for row in list_datasets(workspace)] == [("mine", 2, None)]
+    draft = Draft.open(workspace, "mine")
+    draft.remove([0])
+    assert draft.save().file == "mine.v2.json"
+    assert (data / "mine.v2.json").is_file()
+    assert json.loads((data / "dataset_info.json").read_text(encoding="utf-8"))["mine"]["file_name"] == "mine.v2.json"
+    assert len(read_datasets(workspace, ["mine"]).examples) == 1
+    written = save_entry(workspace, "new", {"file_name": "new.json"})
+    assert written == (data if "as workspace" in place else tmp_path / "room") / "dataset_info.json"
+
+
+def test_the_workspace_wins_over_an_allowed_folder_and_its_files_are_not_mixed_up(tmp_path: Path) -> None:
+    data = llama_factory(tmp_path / "factory")
+    room = tmp_path / "room"
+    room.mkdir()
+    (room / "mine.json").write_text('[{"instruction": "own", "output": "a"}]', encoding="utf-8")
+    workspace = Workspace(room, (data,))
+    assert locate(workspace, find_entry(load_registry(workspace), "mine")) == data / "mine.json"
+    (room / "dataset_info.json").write_text('{"mine": {"file_name": "mine.json"}}', encoding="utf-8")
+    assert locate(workspace, find_entry(load_registry(workspace), "mine")) == room / "mine.json"
+
+
+def test_a_job_finds_the_folders_that_were_allowed_when_it_was_started(tmp_path: Path) -> None:
+    data = llama_factory(tmp_path / "factory")
+    folder = tmp_path / "room" / "saves" / "run"
+    folder.mkdir(parents=True)
+    env = {"STUDIO_ALLOW": f"{data}{os.pathsep}{tmp_path / 'other'}"}
+    workspace = Workspace.of_run(folder, env)
+    assert (workspace.root, workspace.allowed) == (tmp_path / "room", (data, tmp_path / "other"))
+    assert len(read_datasets(workspace, ["mine"]).examples) == 2
+    assert Workspace.of_run(folder, {}).allowed == ()

@@ -31,7 +31,7 @@ def test_a_new_entry_comes_last_and_the_others_stay_as_they_are(tmp_path: Path) 
     save_entry(workspace(tmp_path), "новый", {"file_name": "n.json"})
     assert list(read(tmp_path).items()) == [*TREE.items(), ("новый", {"file_name": "n.json"})]
     assert "новый" in (tmp_path / "dataset_info.json").read_text(encoding="utf-8")
-    assert [path.name for path in tmp_path.iterdir()] == ["dataset_info.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".dataset_info.lock", "dataset_info.json"]
 
 
 def test_a_changed_entry_keeps_its_place_and_its_unknown_keys(tmp_path: Path) -> None:
