@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+ALLOW_VARIABLE = "STUDIO_ALLOW"
+"""Folders beside the workspace, as in PATH: --allow puts them here, so that every job finds what lies there."""
 
 
 class OutsideWorkspace(ValueError):
@@ -61,6 +66,11 @@ class Workspace:
         """The dataset registry in LLaMA-Factory's format."""
         return self.root / "dataset_info.json"
 
+    @classmethod
+    def of_run(cls, folder: Path, env: Mapping[str, str] | None = None) -> Workspace:
+        """The workspace of a run's folder, with the folders that its job was started with."""
+        return cls(folder.resolve().parent.parent, allowed_folders((), env))
+
     def resolve(self, text: str) -> Path:
         """The absolute path that `text` means, links followed; relative paths start at the workspace.
 
@@ -73,3 +83,9 @@ class Workspace:
             f"{text!r} lies outside the workspace {self.root}. Move it there, or start Studio "
             f"with --allow {path.parent}."
         )
+
+
+def allowed_folders(named: Iterable[str], env: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """The folders that a command line names and those of the environment, each once."""
+    given = (os.environ if env is None else env).get(ALLOW_VARIABLE, "").split(os.pathsep)
+    return tuple(dict.fromkeys(Path(text).resolve() for text in (*named, *given) if text))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from studio.config.workspace import OutsideWorkspace, Workspace
 from studio.data.examples import DataError
+from studio.data.fetched import NotFetched, fetched_folder, is_fetched, refusal
 
 Formatting = Literal["alpaca", "sharegpt", "openai", "text", "prompt"]
 FORMATTINGS: tuple[str, ...] = get_args(Formatting)
@@ -59,7 +61,8 @@ class DatasetEntry:
     """One dataset of the registry, defaults filled in.
 
     `named_columns` are those that the entry itself names; `fill` holds the values of placeholders such as {{name}};
-    `sources` are the places other than a local file; `notes` say what in the entry is passed over.
+    `sources` are the places other than a local file; `notes` say what in the entry is passed over. `home` is the
+    folder whose data/ the files are looked for in, None for the workspace.
     """
 
     name: str
@@ -76,6 +79,7 @@ class DatasetEntry:
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
     fill: Mapping[str, str] = field(default_factory=dict[str, str])
     notes: tuple[str, ...] = ()
+    home: Path | None = None
 
     @property
     def remote(self) -> str | None:
@@ -95,22 +99,34 @@ Registry = Mapping[str, DatasetEntry | BrokenEntry]
 
 
 def registry_files(workspace: Workspace) -> list[Path]:
-    """The registries of a workspace, the one that wins first: its own, then that of a LLaMA-Factory data folder."""
-    own = (workspace.registry, workspace.data / workspace.registry.name)
-    return [path for path in own if path.is_file()]
+    """The registries that are used, the one that wins first: the workspace's own, that of a LLaMA-Factory data folder
+    in it, and those of the folders that the operator allowed, which stay where they are."""
+    roots = (workspace.root, *workspace.allowed)
+    found = [root / folder / workspace.registry.name for root in roots for folder in ("", "data")]
+    return list(dict.fromkeys(path for path in found if path.is_file()))
 
 
 def load_registry(workspace: Workspace) -> Registry:
     """Every entry of the workspace in its order; a missing registry has no entries.
 
-    Where data/ brings a dataset_info.json of its own, as in LLaMA-Factory, its entries follow; of two with one name
-    the workspace's holds. Raises DataError when a registry is no JSON object.
+    Where data/ brings a dataset_info.json of its own, as in LLaMA-Factory, its entries follow, then those of allowed
+    folders; of two with one name the first holds. Raises DataError when a registry is no JSON object.
     """
     entries: dict[str, DatasetEntry | BrokenEntry] = {}
     for path in registry_files(workspace):
+        home = _home(workspace, path)
         for name, value in read_tree(path).items():
-            entries.setdefault(name, read_entry(name, value))
+            entry = read_entry(name, value)
+            entries.setdefault(name, replace(entry, home=home) if isinstance(entry, DatasetEntry) and home else entry)
     return entries
+
+
+def _home(workspace: Workspace, registry: Path) -> Path | None:
+    """The folder that a registry belongs to, None for the workspace's own."""
+    folder = registry.parent
+    if folder in (workspace.root, workspace.data):
+        return None
+    return folder if folder in workspace.allowed else folder.parent
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -128,6 +144,16 @@ def read_tree(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise DataError(f"{path.name} must hold an object of dataset names, but holds a {type(tree).__name__}.")
     return cast("dict[str, Any]", tree)
+
+
+def entry_tree(workspace: Workspace, name: str) -> dict[str, Any]:
+    """An entry as it stands in its registry, unknown keys too; empty when there is none. Raises DataError for a
+    registry that cannot be read."""
+    for path in registry_files(workspace):
+        value = read_tree(path).get(name)
+        if isinstance(value, dict):
+            return cast("dict[str, Any]", value)
+    return {}
 
 
 def find_entry(registry: Registry, name: str) -> DatasetEntry:
@@ -153,29 +179,48 @@ def read_entry(name: str, value: Any) -> DatasetEntry | BrokenEntry:
 
 
 def locate(workspace: Workspace, entry: DatasetEntry) -> Path:
-    """The file or folder of an entry: looked for in the workspace's data folder, then beside the registry.
+    """The file or folder of an entry: looked for in the data folder, then beside the registry, then among what was
+    fetched.
 
-    Raises DataError when it is not there, lies outside the workspace or is not on this machine at all.
+    Raises DataError when it is not there or lies outside the workspace, NotFetched when it only has to be fetched.
     """
-    if entry.file_name is None:
+    path = _local(workspace, entry)
+    if path is not None:
+        return path
+    if not entry.sources:
+        root = entry.home or workspace.root
         raise DataError(
-            f"The dataset {entry.name!r} comes from {entry.remote}. Only local files can be read so far: download it "
-            "into data/ and name it by file_name."
+            f"The file {entry.file_name} of dataset {entry.name!r} is neither in {root / 'data'} nor in {root}. "
+            "Put it there or correct file_name in dataset_info.json."
         )
-    candidates = (str(workspace.data / entry.file_name), entry.file_name)
+    reason = refusal(entry.name, entry.sources)
+    if reason:
+        raise DataError(reason)
+    folder = copy_of(workspace, entry)
+    if is_fetched(folder):
+        return folder
+    raise NotFetched(
+        f"The dataset {entry.name!r} comes from {entry.remote} and is not on this machine yet. Fetch it: "
+        f"studio data fetch {shlex.quote(entry.name)}"
+    )
+
+
+def copy_of(workspace: Workspace, entry: DatasetEntry) -> Path:
+    """The folder that holds, or will hold, what was fetched of an entry."""
+    return fetched_folder(workspace, entry.sources, entry.subset, entry.split, entry.folder)
+
+
+def _local(workspace: Workspace, entry: DatasetEntry) -> Path | None:
+    if entry.file_name is None:
+        return None
+    root = entry.home or workspace.root
     try:
-        paths = [workspace.resolve(candidate) for candidate in candidates]
+        paths = [workspace.resolve(str(folder / entry.file_name)) for folder in (root / "data", root)]
     except OutsideWorkspace as error:
         raise DataError(f"The file of dataset {entry.name!r} may not be read: {error}") from None
     except ValueError as error:  # a NUL character in the name
         raise DataError(f"The file name {entry.file_name!r} of dataset {entry.name!r} is no path: {error}.") from None
-    for path in paths:
-        if path.exists():
-            return path
-    raise DataError(
-        f"The file {entry.file_name} of dataset {entry.name!r} is neither in {workspace.data} nor in {workspace.root}. "
-        "Put it there or correct file_name in dataset_info.json."
-    )
+    return next((path for path in paths if path.exists()), None)
 
 
 def _entry(name: str, value: Any) -> DatasetEntry:
