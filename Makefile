@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # One test process a core; the browser tests wait for what a page shows, so they have the cores to themselves.
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help setup demo webui test fast check docs bench clean
+.PHONY: help setup demo webui test fast check docs bench engines clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -48,6 +48,14 @@ bench: $(READY)  ## measure, and write the results into bench/
 	$(BIN)/python -m bench.board
 	$(BIN)/python -m bench.charts
 	$(BIN)/python -m bench.overhead
+	$(BIN)/python -m bench.tokenizing
+	$(BIN)/python -m bench.evaluate
+	$(BIN)/python -m bench.export
+
+engines: $(READY)  ## install llama.cpp and gptqmodel (minutes of compiling) and measure exports by them
+	$(BIN)/studio engines install llama-cpp
+	$(BIN)/studio engines install gptq
+	$(BIN)/python -m bench.engines
 
 clean:  ## remove the virtual environment; runs and models stay
 	rm -rf $(VENV)

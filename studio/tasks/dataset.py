@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config.workspace import Workspace
@@ -14,39 +18,22 @@ from studio.data.examples import BadRow, DataError, Example
 from studio.data.reading import Reading, read_datasets
 from studio.data.splits import split
 from studio.tasks.failures import TaskError
-from studio.tasks.tokenize import Settings, TokenizedRow, cut_into_blocks, tokenize_example
+from studio.tasks.status import Reporter
+from studio.tasks.token_cache import TokenCache
+from studio.tasks.token_file import Account, open_rows, write_rows
+from studio.tasks.token_key import token_key
+from studio.tasks.tokenize import Settings, TokenizedRow, in_order, tokenize_examples, tokenize_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ROWS_PER_TASK = 64  # rows that a process tokenizes between two reports
+# Rows that are tokenized in one go, and how many characters they may have together: enough to keep the tokenizer's
+# threads busy, and few enough to hold in memory all that the tokenizer says about them.
+ROWS_PER_CHUNK, CHARACTERS_PER_CHUNK = 512, 500_000
 
-Progress = Callable[[int, int], None]
+ACCOUNTS = "accounts.json"
 
-
-@dataclass(frozen=True)
-class Account:
-    """What became of the rows of one set; `tokens` and `trained_tokens` count the rows that are kept."""
-
-    rows: int
-    kept: int
-    dropped: int
-    cut: int
-    tokens: int
-    trained_tokens: int
-    longest: int
-
-    def explain(self, name: str, cutoff: int) -> list[str]:
-        """The account in sentences; the first is always there, the others only when something was lost."""
-        lines = [
-            f"{name}: {self.kept:,} rows of {self.rows:,}, {self.tokens:,} tokens, {self.trained_tokens:,} of them "
-            f"trained on, longest row {self.longest:,}."
-        ]
-        if self.cut:
-            lines.append(f"{name}: {self.cut:,} rows are longer than data.cutoff_len={cutoff} and were cut.")
-        if self.dropped:
-            lines.append(f"{name}: {self.dropped:,} rows have nothing to train on within the cutoff and are left out.")
-        return lines
+Outcome = TokenizedRow | DataError
 
 
 @dataclass(frozen=True)
@@ -59,7 +46,39 @@ class Prepared:
     validation_account: Account | None
 
 
-def read_rows(workspace: Workspace, arguments: dict[str, Any]) -> tuple[list[Example], list[Example]]:
+def prepare(
+    workspace: Workspace,
+    arguments: Mapping[str, Any],
+    tokenizer: Any,
+    template: str,
+    settings: Settings,
+    reporter: Reporter,
+) -> Prepared:
+    """Both sets of the plan's data arguments: from the cache, or read, tokenized and kept there.
+
+    Raises DataError for data that cannot be used, TaskError when nothing is left to train on.
+    """
+    reporter.phase("tokenizing")
+    cache = TokenCache(workspace.cache / "tokens", reporter.notice)
+    name_now = partial(token_key, workspace, arguments, tokenizer, template, settings)
+    name = name_now()
+    entry = cache.find(name)
+    if entry is not None:
+        reporter.phase("tokenizing", "tokens from the cache")
+        return _load(entry, settings)
+
+    def make(folder: Path) -> None:
+        train, validation = read_rows(workspace, arguments)
+        work = partial(tokenized, tokenizer=tokenizer, template=template, settings=settings)
+        with closing(work([*train, *validation], arguments["processes"], reporter.progress)) as outcomes:
+            _write(folder, {"train": train, "validation": validation}, outcomes, settings)
+        if name_now() != name:
+            raise DataError("The data was changed while it was read. Start the run again.")
+
+    return _load(cache.add(name, make), settings)
+
+
+def read_rows(workspace: Workspace, arguments: Mapping[str, Any]) -> tuple[list[Example], list[Example]]:
     """Examples to train on and to evaluate on, by the plan's data arguments. Raises DataError."""
     read = partial(read_datasets, workspace, max_samples=arguments["max_samples"], seed=arguments["seed"])
     rows = read(arguments["datasets"]).examples
@@ -68,109 +87,124 @@ def read_rows(workspace: Workspace, arguments: dict[str, Any]) -> tuple[list[Exa
     return split(rows, arguments["validation_size"], arguments["seed"])
 
 
-def prepare(
-    train: Sequence[Example],
-    validation: Sequence[Example],
-    tokenizer: Any,
-    template: str,
-    settings: Settings,
-    processes: int,
-    progress: Progress,
-) -> Prepared:
-    """Tokenize both sets. Raises DataError for rows that cannot be used, TaskError when nothing is left to train on."""
-    total = len(train) + len(validation)
-    rows = tokenize_all([*train, *validation], tokenizer, template, settings, processes, lambda n: progress(n, total))
-    train_set, train_account = _collect(rows[: len(train)], settings)
-    if not train_account.trained_tokens:
-        raise TaskError(
-            "data",
-            f"There is nothing to train on: all tokens of all {len(train):,} rows are masked or cut off.",
-            f"Raise data.cutoff_len (now {settings.cutoff_len}), or look at the rows: the answers begin behind it.",
-        )
-    if not validation:
-        return Prepared(train_set, None, train_account, None)
-    validation_set, validation_account = _collect(rows[len(train) :], settings)
-    if not validation_account.trained_tokens:
-        raise TaskError("data", "No row is left to evaluate on: all their tokens are masked or cut off.", "")
-    return Prepared(train_set, validation_set, train_account, validation_account)
-
-
-def tokenize_all(
+def tokenized(
     examples: Sequence[Example],
+    processes: int,
+    progress: Callable[[int, int], None],
+    *,
     tokenizer: Any,
     template: str,
     settings: Settings,
-    processes: int,
-    progress: Callable[[int], None],
-) -> list[TokenizedRow]:
-    """Every example tokenized, in order. Raises DataError that names the first rows that cannot be used."""
-    chunks = [examples[start : start + ROWS_PER_TASK] for start in range(0, len(examples), ROWS_PER_TASK)]
-    rows: list[TokenizedRow] = []
-    refused = Reading()
-    work = partial(_tokenize_chunk, tokenizer=tokenizer, template=template, settings=settings)
-    for done, bad in _map(work, chunks, processes):
-        rows += done
-        for row in bad:
-            refused.refuse(row)
-        progress(len(rows) + refused.broken)
-    if refused.broken:
-        raise DataError(f"{refused.broken} rows cannot be trained on.\n{refused.explain()}\nCorrect or remove them.")
-    return rows
+) -> Iterator[Outcome]:
+    """Every example tokenized, or why it cannot be, in order.
+
+    One process leaves the work to the tokenizer's own threads; more of them share the writing out too.
+    """
+    chunks = _chunks(examples)
+    if processes == 1 or len(examples) <= ROWS_PER_CHUNK:
+        made = _with_threads(tokenize_stream(chunks, tokenizer, template, settings))
+    else:
+        work = partial(tokenize_examples, tokenizer=tokenizer, template=template, settings=settings)
+        made = _with_processes(work, chunks, processes)
+    done = 0
+    with closing(made):
+        for outcomes in made:
+            done += len(outcomes)
+            progress(done, len(examples))
+            yield from outcomes
 
 
-def _map(
-    work: Callable[[Sequence[Example]], tuple[list[TokenizedRow], list[BadRow]]],
-    chunks: Sequence[Sequence[Example]],
-    processes: int,
-) -> Iterator[tuple[list[TokenizedRow], list[BadRow]]]:
-    if processes == 1 or len(chunks) == 1:
-        yield from map(work, chunks)
-        return
+def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    chunk: list[Example] = []
+    characters = 0
+    for example in examples:
+        chunk.append(example)
+        characters += len(example.text or "") + sum(len(message.content) for message in example.messages)
+        if len(chunk) == ROWS_PER_CHUNK or characters >= CHARACTERS_PER_CHUNK:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _with_threads(made: Iterator[list[Outcome]]) -> Iterator[list[Outcome]]:
+    """As many threads as torch takes. Switched off again behind it: in a forked child, such as a data loader's, the
+    tokenizer would wait for threads that are not there."""
+    import torch
+
+    threads = torch.get_num_threads()
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+    before = os.environ.get("TOKENIZERS_PARALLELISM", "false")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
+    try:
+        yield from made
+    finally:
+        os.environ["TOKENIZERS_PARALLELISM"] = before
+
+
+def _with_processes(
+    work: Callable[[Sequence[Example]], list[Outcome]], chunks: Iterable[Sequence[Example]], processes: int
+) -> Iterator[list[Outcome]]:
     # A forked child of a process that holds torch's threads may hang, so the children start fresh.
     with ProcessPoolExecutor(
-        min(processes, len(chunks)), mp_context=get_context("spawn"), initializer=_set_work, initargs=(work,)
+        processes, mp_context=get_context("spawn"), initializer=_set_work, initargs=(work,)
     ) as pool:
-        yield from pool.map(_work_in_child, chunks)
+        yield from in_order(pool, _work_in_child, chunks, ahead=2 * processes)
 
 
-def _tokenize_chunk(
-    examples: Sequence[Example], tokenizer: Any, template: str, settings: Settings
-) -> tuple[list[TokenizedRow], list[BadRow]]:
-    rows: list[TokenizedRow] = []
-    bad: list[BadRow] = []
-    for example in examples:
-        try:
-            rows.append(tokenize_example(example, tokenizer, template, settings))
-        except DataError as error:
-            bad.append(BadRow(example.source, example.row, str(error)))
-    return rows, bad
+_child_work: list[Callable[[Sequence[Example]], list[Outcome]]] = []
 
 
-_child_work: list[Callable[[Sequence[Example]], tuple[list[TokenizedRow], list[BadRow]]]] = []
-
-
-def _set_work(work: Callable[[Sequence[Example]], tuple[list[TokenizedRow], list[BadRow]]]) -> None:
+def _set_work(work: Callable[[Sequence[Example]], list[Outcome]]) -> None:
     """Give a child its tokenizer once, not with every task."""
     _child_work[:] = [work]
 
 
-def _work_in_child(examples: Sequence[Example]) -> tuple[list[TokenizedRow], list[BadRow]]:
+def _work_in_child(examples: Sequence[Example]) -> list[Outcome]:
     return _child_work[0](examples)
 
 
-def _collect(rows: Sequence[TokenizedRow], settings: Settings) -> tuple[Dataset, Account]:
-    from datasets import Dataset
+def _write(
+    folder: Path, sets: Mapping[str, Sequence[Example]], outcomes: Iterator[Outcome], settings: Settings
+) -> None:
+    """Each set into a file, the accounts into another. Raises DataError that names rows that cannot be used."""
+    refused = Reading()
+    accounts = {
+        name: asdict(write_rows(_usable(examples, outcomes, refused), _file(folder, name), settings))
+        for name, examples in sets.items()
+        if examples
+    }
+    if refused.broken:
+        raise DataError(f"{refused.broken} rows cannot be trained on.\n{refused.explain()}\nCorrect or remove them.")
+    (folder / ACCOUNTS).write_text(json.dumps(accounts), encoding="utf-8")
 
-    kept = [row for row in rows if row.trained]
-    blocks = cut_into_blocks(kept, settings.cutoff_len) if settings.blocks else kept
-    account = Account(
-        rows=len(rows),
-        kept=len(kept),
-        dropped=len(rows) - len(kept),
-        cut=sum(row.cut for row in rows),
-        tokens=sum(len(row.input_ids) for row in blocks),
-        trained_tokens=sum(row.trained for row in blocks),
-        longest=max((len(row.input_ids) for row in blocks), default=0),
+
+def _usable(examples: Iterable[Example], outcomes: Iterator[Outcome], refused: Reading) -> Iterator[TokenizedRow]:
+    for example, outcome in zip(examples, outcomes, strict=False):  # behind these outcomes come those of the next set
+        if isinstance(outcome, DataError):
+            refused.refuse(BadRow(example.source, example.row, str(outcome), example.line, outcome.problem))
+        else:
+            yield outcome
+
+
+def _load(folder: Path, settings: Settings) -> Prepared:
+    accounts = {name: Account(**value) for name, value in json.loads((folder / ACCOUNTS).read_text("utf-8")).items()}
+    train, validation = accounts["train"], accounts.get("validation")
+    if not train.trained_tokens:
+        raise TaskError(
+            "data",
+            f"There is nothing to train on: all tokens of all {train.rows:,} rows are masked or cut off.",
+            f"Raise data.cutoff_len (now {settings.cutoff_len}), or look at the rows: the answers begin behind it.",
+        )
+    if validation and not validation.trained_tokens:
+        raise TaskError("data", "No row is left to evaluate on: all their tokens are masked or cut off.", "")
+    return Prepared(
+        open_rows(_file(folder, "train")),
+        open_rows(_file(folder, "validation")) if validation else None,
+        train,
+        validation,
     )
-    columns = {"input_ids": [row.input_ids for row in blocks], "labels": [row.labels for row in blocks]}
-    return Dataset.from_dict(columns), account
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.arrow"

@@ -18,8 +18,9 @@ from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
 from studio.tasks.adapter import apply, count_parameters
 from studio.tasks.arguments import Plan, plan
-from studio.tasks.dataset import Prepared, prepare, read_rows
+from studio.tasks.dataset import Prepared, prepare
 from studio.tasks.failures import TaskError
+from studio.tasks.fetching import fetch_missing
 from studio.tasks.machine import detect
 from studio.tasks.model import check_vocabulary, find_model, load_model, load_tokenizer
 from studio.tasks.recorder import Patience, Recorder
@@ -40,7 +41,7 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
 
     Raises TaskError, DataError and whatever the libraries raise; the caller explains it.
     """
-    workspace = Workspace(folder.path.resolve().parent.parent)
+    workspace = Workspace.of_run(folder.path)
     machine = detect(config.devices.use)
     todo = plan(config, machine, folder.path)
     _set_process(todo)
@@ -55,7 +56,7 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     tokenizer = load_tokenizer(source, todo.model)
     template = stage.template(todo.model["template"], tokenizer)
 
-    reporter.phase("tokenizing")
+    fetch_missing(workspace, (*config.data.datasets, *config.data.validation_datasets), reporter)
     prepared = _prepare(todo, workspace, tokenizer, template, reporter)
 
     reporter.phase("loading model", todo.model["path"])
@@ -92,9 +93,8 @@ def _set_process(todo: Plan) -> None:
 
 
 def _prepare(todo: Plan, workspace: Workspace, tokenizer: Any, template: str, reporter: Reporter) -> Prepared:
-    train, validation = read_rows(workspace, todo.data)
     settings = Settings(**todo.tokenize)
-    prepared = prepare(train, validation, tokenizer, template, settings, todo.data["processes"], reporter.progress)
+    prepared = prepare(workspace, todo.data, tokenizer, template, settings, reporter)
     accounts = {"Training data": prepared.train_account, "Validation data": prepared.validation_account}
     for name, account in accounts.items():
         for line in account.explain(name, settings.cutoff_len) if account else []:

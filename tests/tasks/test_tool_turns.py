@@ -12,6 +12,7 @@ import pytest
 
 from studio.config.templates import TEMPLATE_NAMES
 from studio.data.examples import DataError, Example, Message, ToolCall
+from studio.tasks.rendering import render
 from studio.tasks.spans import Conversation
 from studio.tasks.templates import read_template, tool_template_names
 from studio.tasks.tokenize import IGNORED, Settings, TokenizedRow, tokenize_example
@@ -198,19 +199,16 @@ def test_tools_come_in_several_forms(tools: Any) -> None:
         as_tools('[{"title": "rain"}]')
 
 
-def test_a_row_without_tools_is_rendered_as_before(tokenizer: Any) -> None:
+def test_a_row_without_tools_is_rendered_as_before(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No further rendering, and nothing about tools is handed to the template."""
     seen: list[Any] = []
 
-    class Watched:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(tokenizer, name)
+    def watched(tokenizer: Any, template: str, turns: Any, tools: Any, prompt: bool) -> str:
+        seen.append((turns, tools))
+        return render(tokenizer, template, turns, tools, prompt)
 
-        def apply_chat_template(self, turns: Any, **options: Any) -> str:
-            seen.append((turns, options["tools"]))
-            return tokenizer.apply_chat_template(turns, **options)
-
-    conversation = Conversation((TALK[0], TALK[3]), Watched(), read_template("chatml"))
+    monkeypatch.setattr("studio.tasks.spans.render", watched)
+    conversation = Conversation((TALK[0], TALK[3]), tokenizer, read_template("chatml"))
     assert conversation.text
     assert seen == [
         ([{"role": "user", "content": TALK[0].content}, {"role": "assistant", "content": "Not a drop."}], None)
