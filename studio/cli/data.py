@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from datetime import datetime
 
+from studio.cli import generate, tokens
 from studio.config.workspace import Workspace
 
 _SIZES = ("B", "KB", "MB", "GB")
@@ -13,6 +16,7 @@ _SIZES = ("B", "KB", "MB", "GB")
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
     """The words of `studio data`."""
+    shared = _with_allowed(shared)
     command = commands.add_parser("data", help="list datasets, check them, preview and convert them")
     inner = command.add_subparsers(title="data commands", metavar="COMMAND", required=True)
 
@@ -30,7 +34,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: a
 
     one = inner.add_parser("preview", parents=[shared], help="what a dataset's rows become")
     one.add_argument("name", help="name of a dataset, or a file of the workspace whose format is then detected")
-    one.add_argument("--start", type=int, default=1, help="first row or line (default: 1)")
+    one.add_argument("--start", type=int, default=1, help="first row (default: 1)")
     one.add_argument("--count", type=int, default=3, help="how many (default: 3)")
     one.set_defaults(run=preview)
 
@@ -53,6 +57,28 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: a
     _new(one)
     one.set_defaults(run=merge)
 
+    one = inner.add_parser("versions", parents=[shared], help="the versions of a dataset's file, and which one is read")
+    one.add_argument("name", help="name of the dataset")
+    one.add_argument("--use", metavar="FILE", help="read this one from now on")
+    one.set_defaults(run=versions)
+
+    one = inner.add_parser("fetch", parents=[shared], help="fetch datasets that come from a hub or a cloud")
+    one.add_argument("names", nargs="+", metavar="NAME", help="names of datasets")
+    one.set_defaults(run=fetch)
+
+    one = inner.add_parser("clean", parents=[shared], help="remove what is kept in .cache and can be made again")
+    one.add_argument("--older-than", type=float, default=0, metavar="DAYS", help="only what was not used for so long")
+    one.set_defaults(run=clean)
+
+    generate.add(inner, shared)
+    tokens.add(inner, shared)
+
+
+def _with_allowed(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    words = argparse.ArgumentParser(add_help=False, parents=[shared])
+    words.add_argument("--allow", action="append", metavar="FOLDER", help="further folder that may be read")
+    return words
+
 
 def _new(parser: argparse.ArgumentParser) -> None:
     from studio.data.converting import TARGETS
@@ -72,32 +98,26 @@ def list_datasets(options: argparse.Namespace) -> int:
     """Print every dataset of the registry, broken ones with their reason."""
     from studio.data.listing import list_datasets as summaries
 
-    rows = summaries(_workspace(options))
+    rows = summaries(_workspace(options), wait=True)
     if not rows:
         print("No dataset yet: list one in dataset_info.json.")
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         count = "" if row.rows is None else f"{row.rows:,}"
-        fact = f"cannot be used: {row.problem}" if row.problem else row.file
+        fact = f"cannot be used: {row.problem}" if row.problem else row.file + ", to be fetched" * row.to_fetch
         print(f"{row.name:<{width}}  {row.formatting:<8}  {count:>10}  {_size(row.size):>8}  {fact}")
     return 0
 
 
 def check(options: argparse.Namespace) -> int:
     """Print the report on one dataset; 1 when rows cannot be used. With --to, write the others as a new dataset."""
-    from studio.data.check import check_dataset
+    from studio.data.kept_reports import Question, check_and_keep
     from studio.data.making import clean_dataset
 
     workspace = _workspace(options)
     kinds = _kinds(options.remove, options.to)
-    report = check_dataset(
-        workspace,
-        options.name,
-        against=options.against,
-        cutoff=options.cutoff,
-        near=not options.no_near,
-        progress=_progress if sys.stderr.isatty() else None,
-    )
+    question = Question(tuple(options.against), options.cutoff, near=not options.no_near)
+    report = check_and_keep(workspace, options.name, question, _progress if sys.stderr.isatty() else None)
     print("\n".join(report.explain()))
     if options.to and not report.broken_off:
         count = clean_dataset(workspace, options.name, report.rows_with(kinds), options.to)
@@ -122,7 +142,7 @@ def preview(options: argparse.Namespace) -> int:
     """Print some rows as the trainer understands them; for a file, what its format was taken for."""
     from studio.data.detection import detect
     from studio.data.examples import BadRow, DataError
-    from studio.data.pages import RowPages
+    from studio.data.pages import open_pages
     from studio.data.reading import example_of, source_of
     from studio.data.registry import DatasetEntry, find_entry, load_registry, locate, read_entry
 
@@ -138,7 +158,7 @@ def preview(options: argparse.Namespace) -> int:
     else:
         entry = find_entry(registry, options.name)
         path = locate(workspace, entry)
-    for raw in RowPages(path, source_of(workspace, path)).page(max(0, options.start - 1), options.count):
+    for raw in open_pages(workspace, path).page(max(0, options.start - 1), options.count):
         row = raw if isinstance(raw, BadRow) else example_of(raw, entry)
         print(f"\n{row}" if isinstance(row, BadRow) else _shown(row))
     return 0
@@ -194,6 +214,59 @@ def merge(options: argparse.Namespace) -> int:
     )
     print(f"{options.to}: {count:,} rows written")
     return 0
+
+
+def versions(options: argparse.Namespace) -> int:
+    """Print the versions of a dataset, the one that is read with a star; with --use, read another one."""
+    from studio.data.versions import use_version
+    from studio.data.versions import versions as files_of
+
+    workspace = _workspace(options)
+    if options.use is not None:
+        use_version(workspace, options.name, options.use)
+    for one in files_of(workspace, options.name):
+        count = "" if one.rows is None else f"{one.rows:,}"
+        when = datetime.fromtimestamp(one.time).isoformat(" ", "minutes")
+        print(f"{'*' if one.current else ' '} {count:>10}  {_size(one.size):>8}  {when}  {one.file or 'as fetched'}")
+    return 0
+
+
+def fetch(options: argparse.Namespace) -> int:
+    """Fetch datasets that are not on this machine yet."""
+    from studio.runs.environment import NO_TELEMETRY
+    from studio.tasks.fetching import fetch_dataset
+
+    os.environ.update(NO_TELEMETRY)
+
+    workspace = _workspace(options)
+    for name in options.names:
+        folder = fetch_dataset(workspace, name, _fetched if sys.stderr.isatty() else None)
+        print(f"{name}: {folder}")
+    return 0
+
+
+def clean(options: argparse.Namespace) -> int:
+    """Empty the cache, and say what went and what stayed, a line for each kind."""
+    from studio.data.cache import clean_cache
+
+    workspace = _workspace(options)
+    tidied = clean_cache(workspace, options.older_than)
+    if not tidied:
+        print(f"There is nothing in {workspace.cache}.")
+    for kind in tidied:
+        if kind.link:
+            print(f"{kind.name}: a link, left alone")
+            continue
+        parts = [f"{kind.removed} removed ({_size(kind.size)})"]
+        if kind.kept:
+            fresh = f", {kind.fresh} of them changed within the last minute" if kind.fresh else ""
+            parts.append(f"{kind.kept} kept{fresh}")
+        print(f"{kind.name}: {', '.join(parts)}")
+    return 0
+
+
+def _fetched(text: str, done: int, total: int) -> None:
+    print(f"\r{text} {_size(done)} of {_size(total)}   ", end="", file=sys.stderr, flush=True)
 
 
 def _weighted(word: str) -> tuple[str, float]:

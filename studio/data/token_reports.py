@@ -113,7 +113,9 @@ def facts_of(workspace: Workspace, entry: DatasetEntry) -> str:
     """
     path = locate(workspace, entry)
     files = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files_of(path, entry.name)]
-    return hashlib.sha256(json.dumps([files, asdict(entry)], default=str).encode()).hexdigest()[:24]
+    # A set has another order in each process.
+    meaning = {**asdict(entry), "named_columns": sorted(entry.named_columns)}
+    return hashlib.sha256(json.dumps([files, meaning], default=str).encode()).hexdigest()[:24]
 
 
 def keep(workspace: Workspace, key: str, entry: DatasetEntry, report: TokenReport) -> None:

@@ -20,6 +20,9 @@ from studio.web.start import Exists
 from studio.web.train_parts import TrainTab, Updates
 from studio.web.words import fault_messages, known, say
 
+CHOICES = "choices:"  # in the place of a run's name: another tab has made or removed what can be chosen
+DATASET = "dataset:"  # in front of the name of a dataset that the form is to be filled with
+
 
 def start(tab: TrainTab, values: Mapping[str, Any], if_exists: str, hold: bool) -> Updates:
     """Queue what the form shows. An existing run becomes a question, never an overwritten folder."""
@@ -58,8 +61,16 @@ def load_yaml(tab: TrainTab, path: str, spoken: str) -> Updates:
 
 
 def take_over(tab: TrainTab, given: str, spoken: str) -> Updates:
-    """Put the settings of a run into the form, all but its name. `given` is the name, a space and a time."""
-    name, language = given.partition(" ")[0], known(spoken)
+    """Put the settings of a run into the form, all but its name. `given` is the name, a space and a time.
+
+    `dataset:NAME` in place of a run's name chooses that dataset alone and leaves the other settings as they are;
+    `choices:` leaves all as they are and only looks anew what can be chosen.
+    """
+    name, language = given.rpartition(" ")[0], known(spoken)
+    if name == CHOICES:
+        return tab.form.refreshed_choices()
+    if name.startswith(DATASET):
+        return _with_dataset(tab, name.removeprefix(DATASET))
     try:
         config, faults = check(read_yaml(RunFolder(tab.workspace.resolve(f"saves/{name}")).config_text()))
         if config is None:
@@ -68,6 +79,13 @@ def take_over(tab: TrainTab, given: str, spoken: str) -> Updates:
         raise gr.Error(_sentences(language, error)) from None
     gr.Info(say(language, "page.form.filled", name=name))
     return _shown(tab, config.model_copy(update={"name": None}))
+
+
+def _with_dataset(tab: TrainTab, name: str) -> Updates:
+    """Train on one dataset: the first setting whose choices are datasets gets it, with the choices as they are now."""
+    leaf = next(leaf for leaf in leaves(tab.form.schema) if leaf.choices and leaf.choices.provider == "datasets")
+    fresh = tab.form.refreshed_choices()
+    return {tab.form.widgets[leaf.key]: gr.update(value=[name], choices=fresh[tab.form.widgets[leaf.key]]["choices"])}
 
 
 def first_values(tab: TrainTab) -> Updates:

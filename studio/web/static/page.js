@@ -94,6 +94,7 @@ window.studio = window.studio || {};
     document.dispatchEvent(new CustomEvent("studio-tab", { detail: name }));
   });
   addEventListener("popstate", () => {
+    document.dispatchEvent(new CustomEvent("studio-back"));
     studio.openTab(studio.tab(), false);
     document.dispatchEvent(new CustomEvent("studio-run", { detail: studio.parameter("run") }));
   });
