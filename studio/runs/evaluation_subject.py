@@ -1,0 +1,87 @@
+"""What an evaluation is about, as its config says; and an evaluation of a trained run to begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from studio.config.evaluate import EvaluateConfig
+from studio.config.faults import ConfigError
+from studio.config.io import check, read_yaml
+from studio.config.model import BaseModelConfig
+from studio.config.train import TrainConfig
+from studio.config.workspace import Workspace
+from studio.runs.folder import RunFolder
+
+BASE = "base"
+"""What the untuned model is called among the candidates."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is asked what: the base model, the candidates by their names, the datasets; `writes`: answers are written."""
+
+    model: str = ""
+    candidates: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    writes: bool = True
+
+
+def subject(folder: RunFolder) -> Subject:
+    """What the run's config asks; an empty subject when it cannot be read."""
+    config = evaluation_config(folder)
+    if config is None:
+        return Subject()
+    asked = config.candidates
+    candidates = ((BASE,) if asked.base else ()) + tuple(dict.fromkeys(asked.runs))
+    return Subject(config.model.path, candidates, tuple(config.questions.datasets), config.decoding.generate)
+
+
+def evaluation_config(folder: RunFolder) -> EvaluateConfig | None:
+    """The config of an evaluation; None when it cannot be read."""
+    try:
+        known = folder.config_file.stat()
+    except OSError:
+        return None
+    return _read(str(folder.config_file), known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=256)
+def _read(path: str, _mtime_ns: int, _size: int) -> EvaluateConfig | None:
+    """A list of evaluations asks every second, and reading YAML takes milliseconds: a file is read once a change."""
+    try:
+        return check(read_yaml(Path(path).read_text(encoding="utf-8")), EvaluateConfig)[0]
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return None
+
+
+def evaluation_of(workspace: Workspace, path: str) -> EvaluateConfig | None:
+    """An evaluation of a trained run, checkpoint or adapter: on its own base, with the rows that it was validated on.
+
+    `path` as in candidates.runs, such as saves/my-run. None when nothing is known of how it was trained.
+    Raises OutsideWorkspace.
+    """
+    folder = workspace.resolve(path)
+    for place in (folder, folder.parent):
+        trained = _trained(RunFolder(place))
+        if trained is not None:
+            break
+    else:
+        return None
+    merged = trained.model.adapters[:-1]  # the last one was trained on, so the result holds it
+    tree = {
+        "model": trained.model.model_dump(include=set(BaseModelConfig.model_fields)),
+        "quantization": trained.quantization.model_dump(),
+        "candidates": {"runs": [path], "merged": merged},
+        "questions": {"datasets": list(trained.data.validation_datasets)},
+    }
+    return check(tree, EvaluateConfig)[0]
+
+
+def _trained(folder: RunFolder) -> TrainConfig | None:
+    text = folder.config_text()
+    try:
+        return check(read_yaml(text), TrainConfig)[0] if text else None
+    except ConfigError:
+        return None
