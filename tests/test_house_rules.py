@@ -21,7 +21,12 @@ COMMANDS = (
     ["jobs"],
     *(["jobs", name] for name in ("list", "show", "logs", "stop", "pause", "resume", "save", "remove")),
     ["data"],
-    *(["data", name] for name in ("list", "check", "preview", "convert", "split", "merge")),
+    *(["data", name] for name in ("list", "check", "preview", "convert", "split", "merge", "generate", "review", "tokens", "clean")),
+    *(["data", name] for name in ("versions", "fetch")),
+    ["evaluate"],
+    ["export"],
+    ["engines"],
+    *(["engines", name] for name in ("list", "install", "remove")),
     ["settings"],
     ["doctor"],
     ["demo"],
@@ -82,6 +87,8 @@ def test_the_web_folder_knows_no_setting_by_name(path: Path) -> None:
     sections = "|".join(group.name for group in groups(TrainConfig))
     settings = "|".join(sorted({leaf.name for leaf in leaves(TrainConfig) if leaf.section}, key=len, reverse=True))
     # `config.method.rank`, "method.rank" or "method.lora.rank" would be a second place that must follow the schema.
-    named = re.findall(rf"\b(?:{sections})(?:\.\w+)?\.(?:{settings})\b", path.read_text(encoding="utf-8"))
+    # The keys of the page's own texts (page.data.…) are none of them.
+    pattern = rf"(?<!\bpage\.)\b(?:{sections})(?:\.\w+)?\.(?:{settings})\b"
+    named = re.findall(pattern, path.read_text(encoding="utf-8"))
     # The labels of the union's own types come with the facts of an outline.
     assert [name for name in named if not name.endswith(".type")] == []

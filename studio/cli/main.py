@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from studio import __version__
-from studio.cli import data
-from studio.config.workspace import Workspace
+from studio.cli import data, engines, evaluate
+from studio.config.workspace import ALLOW_VARIABLE, Workspace, allowed_folders
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -62,7 +62,10 @@ def workspace(options: argparse.Namespace) -> Workspace:
 
     if not Path(options.workspace).is_dir():
         raise WrongWords(f"There is no folder {options.workspace} to be the workspace. Make it, or name another one.")
-    return Workspace(Path(options.workspace), tuple(Path(path) for path in getattr(options, "allow", None) or ()))
+    allowed = allowed_folders(getattr(options, "allow", None) or ())
+    if allowed:
+        os.environ[ALLOW_VARIABLE] = os.pathsep.join(map(str, allowed))
+    return Workspace(Path(options.workspace), allowed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _kinds(commands, shared)
     _jobs(commands, shared)
     data.add(commands, shared)
+    engines.add(commands, shared)
     _small(commands, shared)
     return parser
 
@@ -104,6 +108,9 @@ def _kinds(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared
     from studio.config.kinds import KINDS
 
     add_kind(commands, shared, "train", "start a training run and follow it")
+    evaluate.add(commands, shared)
+    add_kind(commands, shared, "serve", "serve a model and its adapters to OpenAI's clients")
+    add_kind(commands, shared, "export", "write a model for use elsewhere: merged, quantized, GGUF")
     command = commands.add_parser("check", parents=[shared], help="say what is wrong with a config, start nothing")
     add_words(command)
     command.add_argument("--kind", choices=tuple(KINDS), default="train", help="kind of job (default: train)")

@@ -54,6 +54,31 @@ MESSAGES: dict[str, str] = {
     "trainer_forbidden": "Studio sets {key!r} itself, because runs depend on it. Remove it.",
     "secret_in_config": "A config must not hold secrets. Set the key in the environment and remove it here.",
     "fp16_on_cpu": "fp16 does not train on a CPU. Choose optimisation.precision=auto or bf16.",
+    "no_candidates": "Choose who is evaluated: runs, checkpoints, or the base model.",
+    "no_questions": "Choose at least one dataset to evaluate on, or a benchmark.",
+    "nothing_measured": "Neither answers nor a loss are asked for. Switch one of them on.",
+    "no_pattern": "The score regex needs a regular expression in scores.pattern.",
+    "bad_pattern": "{value!r} is no regular expression: {reason}.",
+    "judge_without_model": "Name the model that judges, as its server knows it.",
+    "judge_without_pair": "A judge compares answers of two models: choose a second one, and let them write answers.",
+    "nothing_to_export": "Choose what to export: a run, or a model in subject.base.",
+    "run_and_model": "The run brings its own model. Empty subject.run or subject.base.",
+    "one_adapter": "An adapter alone can be exported when there is exactly one, but there are {count}. Choose "
+    "format.type=merged to merge them in order.",
+    "placeholder_missing": "The prompt needs {name}, which is replaced in each request. Put it back.",
+    "no_seeds": "Choose a dataset of seed tasks, or name a file in source.file.",
+    "two_seeds": "Seed tasks come from a dataset and from a file. Keep one of them.",
+    "overlap_too_large": "{value} is more than half of a passage: at most {limit}.",
+    "argument_reserved": "The argument {key!r} is set by the field {field}. Set it there.",
+    "argument_forbidden": "{key!r} would change how answers are read. Remove it.",
+    "no_such_path": "There is no file or folder {value!r} in the workspace.",
+    "engine_without_quantization": "{engine} loads whole models: it cannot quantize on loading. Choose "
+    "quantization.type=none, or export the model quantized and serve that.",
+    "gguf_needed": "llama.cpp reads a GGUF file, and {value!r} is none. Export the model as GGUF, or choose another "
+    "engine.",
+    "gguf_given": "A GGUF file is read by llama.cpp alone, not by {value}. Choose engine.type=llama-cpp.",
+    "gguf_without_adapters": "Adapters cannot be put beside a GGUF file. Export the merged model as GGUF instead.",
+    "vllm_needs_a_gpu": "vLLM needs a GPU. Choose engine.type=transformers on a CPU.",
     # the workspace
     "outside_workspace": "{value!r} lies outside the workspace. Move it there, or start Studio with --allow and its "
     "folder.",
@@ -62,6 +87,9 @@ MESSAGES: dict[str, str] = {
     "broken_registry": "dataset_info.json cannot be read: {reason}",
     "broken_dataset": "The entry {value!r} in dataset_info.json cannot be used: {reason}",
     # rules across fields: hints
+    "placeholder_unknown": "{value} is no placeholder here and stays as it is.",
+    "key_unencrypted": "The key goes to {value} unencrypted. Use https, or a tunnel.",
+    "key_not_set": "{value} is not set where Studio was started. Set it there first, or the job ends at once.",
     "rope_factor_unused": "model.rope_factor does nothing while model.rope_scaling is none.",
     "rate_high_lora": "{value} is high for LoRA: 1e-4 to 5e-4 is usual.",
     "rate_high_full": "{value} is high for training {method} weights: 1e-6 to 5e-5 is usual.",
@@ -70,6 +98,8 @@ MESSAGES: dict[str, str] = {
     "no_warmup_full": "Full training without warmup can diverge in the first steps: 0.03 is usual.",
     "trust_remote_code": "Code from the model's repository will be run on this machine with your rights.",
     "base_model_template": "{value} is a base model and may bring no chat template: then choose {template}.",
+    "sampling_unused": "{key} does nothing while decoding.do_sample is off.",
+    "few_bits": "At {value} bits small models answer badly. The job measures the loss; 4 bits is the usual choice.",
     "eight_bit_cpu": "8-bit weights are slow on a CPU: nf4 takes less memory and less time there.",
 }
 

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from studio.config.devices import NO_DEVICE, DevicesConfig
+from studio.config.evaluate import EvaluateConfig
+from studio.config.export import ExportConfig
+from studio.config.generate import GenerateConfig
 from studio.config.jobs import JobConfig
 from studio.config.leaves import Group, Leaf, groups, leaves
+from studio.config.serve import ServeConfig
 from studio.config.train import TrainConfig
 
 
@@ -20,7 +24,11 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
+    "serve": Kind(ServeConfig, ("serve",)),
     "train": Kind(TrainConfig, ("train",)),
+    "generate": Kind(GenerateConfig, ("data", "generate")),
+    "evaluate": Kind(EvaluateConfig, ("evaluate",)),
+    "export": Kind(ExportConfig, ("export",)),
 }
 
 

@@ -8,8 +8,12 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from studio.config.evaluate import EvaluateConfig
+from studio.config.export import ExportConfig
+from studio.config.generate import GenerateConfig
 from studio.config.jobs import JobConfig
 from studio.config.kinds import kind_of
+from studio.config.serve import ServeConfig
 from studio.config.train import TrainConfig
 
 _SHORTER = re.compile(r"[-_](instruct|chat|hf|it|v\d+(\.\d+)*)\b", re.IGNORECASE)
@@ -34,4 +38,28 @@ def _train(config: TrainConfig) -> str:
     return f"{model_words(config.model.path)}-{stage}{bits}{config.method.type}"
 
 
-_SUBJECTS: Mapping[str, Callable[[Any], str]] = {"train": _train}
+def _export(config: ExportConfig) -> str:
+    run = (config.subject.run or "").removeprefix("saves/").replace("/", "-")
+    return f"{model_words(run or config.subject.base or '')}-{config.format.type}"
+
+
+def _generate(config: GenerateConfig) -> str:
+    return f"{model_words(config.endpoint.model)}-{config.target.type.replace('_', '-')}"
+
+
+def _serve(config: ServeConfig) -> str:
+    return f"chat-{model_words(config.model.path)}"
+
+
+def _evaluate(config: EvaluateConfig) -> str:
+    runs = [path.removeprefix("saves/").replace("/", "-") for path in config.candidates.runs]
+    return f"eval-{model_words(runs[0] if len(runs) == 1 else config.model.path)}"
+
+
+_SUBJECTS: Mapping[str, Callable[[Any], str]] = {
+    "serve": _serve,
+    "train": _train,
+    "evaluate": _evaluate,
+    "export": _export,
+    "generate": _generate,
+}

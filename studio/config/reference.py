@@ -44,7 +44,7 @@ def _default(leaf: Leaf) -> str:
 def _row(leaf: Leaf) -> str:
     only = f" Only with {leaf.section}.type={leaf.variant}." if leaf.variant else ""
     cells = (f"`{leaf.path}`", f"{leaf.description}{only}", _range(leaf), _default(leaf))
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _table(found: list[Leaf]) -> Iterator[str]:

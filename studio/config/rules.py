@@ -7,11 +7,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from studio.config import evaluate_rules, export_rules, generate_rules, serve_rules
 from studio.config.catalogue import find
+from studio.config.evaluate import EvaluateConfig
+from studio.config.export import ExportConfig
 from studio.config.faults import Fault, hint
+from studio.config.generate import GenerateConfig
 from studio.config.jobs import JobConfig
 from studio.config.method import Full, Lora
 from studio.config.quantization import EightBit, NoQuantization
+from studio.config.serve import ServeConfig
 from studio.config.stage import Sft
 from studio.config.train import TrainConfig
 from studio.config.trainer_arguments import FIELD_OF_ARGUMENT, FORBIDDEN_ARGUMENTS, FREE_ARGUMENTS
@@ -190,7 +195,13 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-_RULES_OF: Mapping[type[JobConfig], Sequence[Callable[[Any], Iterator[Fault]]]] = {TrainConfig: RULES}
+_RULES_OF: Mapping[type[JobConfig], Sequence[Callable[[Any], Iterator[Fault]]]] = {
+    TrainConfig: RULES,
+    GenerateConfig: generate_rules.RULES,
+    EvaluateConfig: evaluate_rules.RULES,
+    ExportConfig: export_rules.RULES,
+    ServeConfig: serve_rules.RULES,
+}
 
 
 def examine(config: JobConfig) -> Iterator[Fault]:

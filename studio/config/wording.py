@@ -38,6 +38,11 @@ _TYPES = {
 _PATTERNS = {
     "name": "Use letters, digits, dots, dashes and underscores, and begin with a letter or digit.",
     "devices.use": "Write auto, cpu or cuda:0,cuda:1.",
+    "destination.hub_id": "Write owner/name.",
+    "endpoint.base_url": "Write the address up to /v1, without a key, such as http://127.0.0.1:8000/v1.",
+    "endpoint.key_variable": "Write a variable's name in capitals that ends in _KEY or _TOKEN, which Studio knows to "
+    "keep out of sight.",
+    "rows.dataset": "Use letters, digits, dots, dashes and underscores, and do not begin with a dot.",
 }
 
 
@@ -55,7 +60,7 @@ def fault_of(error: Mapping[str, Any], schema: type[BaseModel]) -> Fault:
     if kind in _TYPES:
         return Fault(path, _TYPES[kind], value)
     if kind == "literal_error":
-        return Fault(path, "one_of", value, {"choices": _choices(path, schema)})
+        return Fault(path, "one_of", value, {"choices": _choices(path, schema, error["loc"])})
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return Fault(f"{path}.type", "unknown_type", context.get("tag"), {"choices": _choices(f"{path}.type", schema)})
     if kind == "string_pattern_mismatch":
@@ -87,6 +92,9 @@ def _unknown_key(path: str, schema: type[BaseModel]) -> Fault:
     return Fault(path, "unknown_key", details={"key": key})
 
 
-def _choices(path: str, schema: type[BaseModel]) -> str:
+def _choices(path: str, schema: type[BaseModel], location: tuple[str | int, ...] = ()) -> str:
+    """The options of the setting; members of a union may have one of the same name, so the tag in `location` counts."""
     bare = path.partition("[")[0]
-    return ", ".join(next((leaf.options for leaf in leaves(schema) if leaf.path == bare), ()))
+    found = [leaf for leaf in leaves(schema) if leaf.path == bare]
+    found.sort(key=lambda leaf: leaf.variant not in location)
+    return ", ".join(next((leaf.options for leaf in found), ()))

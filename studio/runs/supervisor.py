@@ -323,6 +323,8 @@ def _starting_point(folder: RunFolder, wanted: str | None) -> tuple[Checkpoint |
         return found, f"Goes on from {found.name}."
     broken = [f"{entry.name} is incomplete ({entry.reason})" for entry in every if not entry.complete]
     passed_over = f" {'; '.join(broken)}." if broken else ""
+    if not complete and folder.job().kind not in ("train", ""):
+        return None, "Goes on with what its folder holds."
     if not complete:
         return None, f"There is no complete checkpoint, so it starts from the beginning.{passed_over}"
     return complete[-1], f"Goes on from {complete[-1].name}.{passed_over}"

@@ -12,10 +12,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from studio.config.evaluate import EvaluateConfig
 from studio.config.io import load_config
 from studio.config.jobs import JobConfig
 from studio.config.kinds import KINDS, devices_wanted
-from studio.config.model import ModelConfig
+from studio.config.model import BaseModelConfig
 from studio.config.train import TrainConfig
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
@@ -29,7 +30,13 @@ FAILED, STOPPED = 1, 10  # exit codes, as studio.runs reads them
 
 STARTED = time.time()
 
-JOBS: Mapping[str, str] = {"train": "studio.tasks.train"}
+JOBS: Mapping[str, str] = {
+    "serve": "studio.tasks.serve",
+    "train": "studio.tasks.train",
+    "evaluate": "studio.tasks.evaluate",
+    "export": "studio.tasks.export",
+    "generate": "studio.tasks.generate",
+}
 """The module of each kind of job; its `run(folder, job, config, reporter, stop)` returns the exit code."""
 
 logger = logging.getLogger(__name__)
@@ -78,8 +85,10 @@ def prepare_process(folder: RunFolder, config: JobConfig, job: JobSpec) -> None:
 
 
 def _may_need_a_hub(folder: RunFolder, config: JobConfig) -> bool:
+    if isinstance(config, EvaluateConfig) and config.benchmarks.tasks:
+        return True  # their questions lie on a hub
     model = getattr(config, "model", None)
-    local = not isinstance(model, ModelConfig) or (folder.path.resolve().parent.parent / model.path).is_dir()
+    local = not isinstance(model, BaseModelConfig) or (folder.path.resolve().parent.parent / model.path).is_dir()
     return not local or (isinstance(config, TrainConfig) and "trackio" in config.trackers.report_to)
 
 

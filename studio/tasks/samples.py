@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from studio.data.examples import DataError, Message
+from studio.data.examples import Message
+from studio.tasks.ends import end_tokens
 from studio.tasks.spans import Conversation
 
 
@@ -54,7 +55,7 @@ class Sampler(TrainerCallback):
             top_p=None,
             top_k=None,
             use_cache=True,
-            eos_token_id=self._ends(model),
+            eos_token_id=sorted(end_tokens(model, self._tokenizer, self._template)),
             pad_token_id=self._tokenizer.pad_token_id,
         )
         answer = self._tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -66,19 +67,6 @@ class Sampler(TrainerCallback):
         return Conversation([Message("user", prompt)], self._tokenizer, self._template).render(
             [Message("user", prompt)], prompt=True
         )
-
-    def _ends(self, model: Any) -> list[int]:
-        """Every token that ends an answer: the model's, the tokenizer's and the template's."""
-        known = model.generation_config.eos_token_id
-        ends = set(known if isinstance(known, list) else [known]) | {self._tokenizer.eos_token_id}
-        if self._template:
-            turns = [Message("user", "?"), Message("assistant", "!")]
-            try:
-                closing = Conversation(turns, self._tokenizer, self._template).closing_of(1)
-            except DataError:
-                closing = ""
-            ends.add(self._tokenizer.convert_tokens_to_ids(closing) if closing else None)
-        return sorted(end for end in ends if end is not None)
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from studio.config.workspace import Workspace
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
 from studio.runs.serving import Serving, forget_serving, write_serving
+from studio.tasks.ends import end_tokens
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import detect
 from studio.tasks.serving import outside
 from studio.tasks.serving.api import LOOPBACK, make_api
 from studio.tasks.serving.engine import Engine
-from studio.tasks.serving.loading import end_tokens, load
+from studio.tasks.serving.loading import load
 from studio.tasks.serving.served import Served
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag

@@ -13,7 +13,7 @@ from studio.runs.records import Failure, Status
 
 SECONDS_BETWEEN_WRITES = 0.5
 
-COUNTED_ANEW = frozenset({"starting", "fetching model", "loading model", "tokenizing"})
+COUNTED_ANEW = frozenset({"starting", "fetching model", "fetching data", "loading model", "tokenizing"})
 """Phases before the training: what the phase before them counted is not theirs."""
 
 logger = logging.getLogger(__name__)

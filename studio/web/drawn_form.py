@@ -86,7 +86,7 @@ def _field(leaf: Leaf, providers: Mapping[str, Provider], language: str) -> dict
         "advanced": leaf.advanced,
         "optional": leaf.optional,
         "choices": [{"label": label, "value": value} for label, value in choices],
-        "free": leaf.choices is None or leaf.choices.free,
+        "free": leaf.choices.free if leaf.choices is not None else not leaf.options,
         "long": isinstance(leaf.default, str) and "\n" in leaf.default,
         "placeholder": placeholder(leaf),
     }

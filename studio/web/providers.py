@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from studio.config.catalogue import load_catalogue
+from studio.config.generate import DOCUMENT_ENDINGS
 from studio.config.shipped import SHIPPED_MODEL, SHIPPED_PARAMETERS
 from studio.config.templates import TEMPLATE_NAMES
 from studio.config.trainer_arguments import OPTIMIZERS
@@ -82,6 +83,19 @@ def datasets(workspace: Workspace) -> list[Choice]:
     return [(entry.name if entry.rows is None else f"{entry.name} · {entry.rows:,}", entry.name) for entry in usable]
 
 
+def documents(workspace: Workspace) -> list[Choice]:
+    """Documents at the top of the workspace, and folders there that hold some; the folders of Studio's own left out."""
+    own = {workspace.saves, workspace.models, workspace.exports, workspace.engines, workspace.cache}
+    found = [path for path in sorted(workspace.root.iterdir()) if path not in own and not path.name.startswith(".")]
+    return [
+        path.name for path in found if _is_document(path) or (path.is_dir() and any(map(_is_document, path.glob("*"))))
+    ]
+
+
+def _is_document(path: Path) -> bool:
+    return path.suffix.lower() in DOCUMENT_ENDINGS and path.is_file()
+
+
 def providers(workspace: Workspace, supervisor: Supervisor) -> Mapping[str, Provider]:
     """Every provider that a field of the schema may name."""
 
@@ -95,6 +109,7 @@ def providers(workspace: Workspace, supervisor: Supervisor) -> Mapping[str, Prov
         "models": models,
         "adapters": lambda: adapters(workspace),
         "datasets": lambda: datasets(workspace),
+        "documents": lambda: documents(workspace),
         "templates": lambda: ["auto", *TEMPLATE_NAMES],
         "optimizers": lambda: list(OPTIMIZERS),
         "target_modules": lambda: list(LAYER_NAMES),

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from studio.config.faults import Fault
 from studio.config.io import command_of
-from studio.config.kinds import all_leaves
+from studio.config.jobs import JobConfig
+from studio.config.kinds import KINDS, all_leaves, kind_of
 from studio.config.outline import Outline, outline
 from studio.config.train import TrainConfig
 from studio.runs.environment import SECRET_NAMES
@@ -20,7 +21,7 @@ _TOLD = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HOME", "MODELSCOPE_DOMAIN", "OMP_N
 
 
 # What is only not chosen yet: said quietly in the summary, not in red at the field.
-TO_DO = frozenset({"missing", "no_datasets"})
+TO_DO = frozenset({"missing", "no_datasets", "no_questions", "nothing_to_export"})
 
 
 def sentence(language: str, config: TrainConfig, rows: int | None) -> str:
@@ -49,13 +50,14 @@ def _amount(language: str, facts: Outline, rows: int) -> str:
     return say(language, key, rows=f"{rows:,}", steps=f"{facts.steps:,}")
 
 
-def command_text(config: TrainConfig, environment: Mapping[str, str] | None = None) -> str:
+def command_text(config: JobConfig, environment: Mapping[str, str] | None = None) -> str:
     """The command as a shell takes it, one setting a line; secrets stand as names, never as values."""
     given = os.environ if environment is None else environment
     words = [shlex.quote(word) for word in command_of(config)]
     told = [f"{name}={shlex.quote(given[name])}" for name in _TOLD if given.get(name)]
     told += [f'{name}="${name}"' for name in sorted(SECRET_NAMES) if given.get(name)]
-    return " \\\n    ".join([" ".join([*told, *words[:2]]), *words[2:]])
+    own = 1 + len(KINDS[kind_of(config)].command)
+    return " \\\n    ".join([" ".join([*told, *words[:own]]), *words[own:]])
 
 
 def notices(language: str, faults: Sequence[Fault]) -> str:

@@ -28,9 +28,10 @@ def served(serving_workspace: Path) -> Iterator[Any]:
     from studio.config.io import parse
     from studio.config.serve import ServeConfig
     from studio.config.workspace import Workspace
+    from studio.tasks.ends import end_tokens
     from studio.tasks.machine import detect
     from studio.tasks.serving.engine import Engine
-    from studio.tasks.serving.loading import end_tokens, load
+    from studio.tasks.serving.loading import load
     from studio.tasks.serving.served import Served
 
     tree = {

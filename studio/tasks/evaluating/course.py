@@ -12,6 +12,7 @@ from studio.config.evaluate import EvaluateConfig
 from studio.runs.evaluation_results import LOSSES, PREDICTIONS
 from studio.runs.folder import RunFolder
 from studio.runs.metrics import append_row, open_rows
+from studio.tasks.ends import end_tokens
 from studio.tasks.evaluating.answering import Answer, Request, Voice, answers
 from studio.tasks.evaluating.batch_size import rows_at_once
 from studio.tasks.evaluating.candidates import Candidate, Seat
@@ -20,7 +21,6 @@ from studio.tasks.evaluating.ledger import Ledger
 from studio.tasks.evaluating.losses import losses
 from studio.tasks.evaluating.questions import Prepared, Question, context_of, fitting, prepare
 from studio.tasks.failures import TaskError
-from studio.tasks.serving.loading import end_tokens
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
 from studio.tasks.templates import choose_template

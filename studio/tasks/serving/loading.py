@@ -1,4 +1,4 @@
-"""From a serving config to what is served: the model, its adapters under their names, the tokens that end an answer."""
+"""From a serving config to what is served: the model, and its adapters under their names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import Any
 
 from studio.config.serve import ServeConfig
 from studio.config.workspace import Workspace
-from studio.data.examples import DataError, Message
 from studio.tasks.adapter import adapter_folder
 from studio.tasks.arguments import inference_format, model_arguments, quantization_arguments
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
 from studio.tasks.model import check_vocabulary, find_model, load_model, load_tokenizer
 from studio.tasks.serving.names import served_name
-from studio.tasks.spans import Conversation
 from studio.tasks.templates import choose_template
 
 NUMBERS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
@@ -30,19 +28,6 @@ def load(config: ServeConfig, workspace: Workspace, machine: Machine) -> tuple[A
     check_vocabulary(tokenizer, model)
     model, names = _with_adapters(model, config, workspace)
     return model.eval(), tokenizer, template, names
-
-
-def end_tokens(model: Any, tokenizer: Any, template: str) -> frozenset[int]:
-    """Every token that ends an answer: the model's, the tokenizer's and the template's."""
-    known = model.generation_config.eos_token_id
-    ends = set(known if isinstance(known, list) else [known]) | {tokenizer.eos_token_id}
-    try:
-        closing = Conversation([Message("user", "?"), Message("assistant", "!")], tokenizer, template).closing_of(1)
-    except DataError:  # a template that takes no such conversation names no end of its own
-        closing = ""
-    if closing:
-        ends.add(tokenizer.convert_tokens_to_ids(closing))
-    return frozenset(end for end in ends if end is not None)
 
 
 def _with_adapters(model: Any, config: ServeConfig, workspace: Workspace) -> tuple[Any, dict[str, str | None]]:

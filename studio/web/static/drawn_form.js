@@ -1,13 +1,15 @@
 // A form drawn from the schema: fields by kind, folds for what serves most people as it is, faults at their field.
 (() => {
   const say = studio.say, safe = studio.escape;
+  let drawn = 0;
 
   // `described` = { sections: [{ name, title, fields }], values }; `heard(values)` is called on every change.
   studio.drawnForm = (host, described, shown, heard) => {
     const values = { ...described.values, ...shown };
     for (const [key, value] of Object.entries(values)) if (Array.isArray(value)) values[key] = value.join("\n");
     const fields = described.sections.flatMap((section) => section.fields);
-    const id = (key) => `drawn-${key.replaceAll(".", "-")}`;
+    const number = ++drawn;  // several forms of one schema may stand on the page
+    const id = (key) => `drawn-${number}-${key.replaceAll(".", "-")}`;
     const applies = (section, field) => !field.variant || field.variant === values[`${section.name}.type`];
 
     const options = (field) => field.choices.map((choice) => `<option value="${safe(choice.value)}" ${String(values[field.key] ?? "") === choice.value ? "selected" : ""}>${safe(choice.label)}</option>`).join("");
@@ -17,10 +19,10 @@
       if (field.kind === "flag") return `<input type="checkbox" ${common} ${value ? "checked" : ""}>`;
       if (field.long) return `<textarea rows="7" spellcheck="false" ${common}>${safe(value)}</textarea>`;
       if (field.kind === "list") return `<textarea rows="2" spellcheck="false" ${common}>${safe(value)}</textarea>${field.choices.length ? `<p class="offered">${field.choices.map((choice) => `<button type="button" class="button small" data-offer="${safe(choice.value)}">${safe(choice.label)}</button>`).join(" ")}</p>` : ""}`;
-      if (field.choices.length && !field.free) return `<select ${common}><option value=""></option>${options(field)}</select>`;
+      if (field.choices.length && !field.free) return `<select ${common}>${field.optional || value === "" ? '<option value=""></option>' : ""}${options(field)}</select>`;
       const list = field.choices.length ? `list="${id(field.key)}-list"` : "";
-      const number = field.kind === "integer" || field.kind === "number" ? 'inputmode="decimal"' : "";
-      return `<input ${common} ${list} ${number} autocomplete="off" spellcheck="false" placeholder="${safe(field.placeholder)}" value="${safe(value)}">${list ? `<datalist id="${id(field.key)}-list">${options(field)}</datalist>` : ""}`;
+      const numeric = field.kind === "integer" || field.kind === "number" ? 'inputmode="decimal"' : "";
+      return `<input ${common} ${list} ${numeric} autocomplete="off" spellcheck="false" placeholder="${safe(field.placeholder)}" value="${safe(value)}">${list ? `<datalist id="${id(field.key)}-list">${options(field)}</datalist>` : ""}`;
     };
     const drawField = (field) => `<div class="drawn kind-${field.kind} ${field.long || field.kind === "list" || field.kind === "type" ? "wide" : ""}" data-field="${safe(field.key)}">
       ${field.kind === "type" ? "" : `<label for="${id(field.key)}">${safe(field.label)}</label>`}${widget(field)}
