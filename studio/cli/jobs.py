@@ -111,7 +111,8 @@ def stop(options: argparse.Namespace) -> int:
     if options.now:
         job, words = supervisor.kill(options.name), "killed; `studio jobs resume` goes on from its last checkpoint"
     else:
-        job, words = supervisor.stop(options.name), "asked to stop; it writes a checkpoint at its next step"
+        job = supervisor.stop(options.name)
+        words = "asked to stop" + ("; it writes a checkpoint at its next step" if job.kind == "train" else "")
     print(f"{job.name}: {'taken out of the queue' if waited and not job.active else words}")
     return 0
 

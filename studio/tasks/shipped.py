@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from studio.config.shipped import SHIPPED_MODEL
 from studio.config.workspace import Workspace
@@ -101,7 +102,20 @@ def _convert(gguf: Path, target: Path) -> None:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(target)
+    single_digits(tokenizer)
     tokenizer.save_pretrained(target)
+
+
+def single_digits(tokenizer: Any) -> None:
+    """Cut numbers into single digits before anything else, as SmolLM2 was trained ("smollm" in the GGUF file).
+
+    transformers knows only one way of cutting when it reads a GGUF file and leaves this step out.
+    """
+    from tokenizers import pre_tokenizers
+
+    backend = tokenizer.backend_tokenizer
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
 
 
 def _sync(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_the_command_of_an_engine_follows_the_config(tmp_path: Path, monkeypatch
     monkeypatch.setattr(outside, "interpreter", lambda _workspace, _name: Path("/engine/python"))
     words = outside.command(config, workspace, 8000)
     assert words[:3] == ["/engine/python", "-m", "vllm.entrypoints.openai.api_server"]
-    pairs = dict(zip(words, words[1:], strict=False))
+    pairs = dict(pairwise(words))
     assert pairs["--model"] == str(tmp_path / "models" / "x")
     assert (pairs["--port"], pairs["--max-model-len"], pairs["--max-num-seqs"]) == ("8000", "2048", "3")
     assert pairs["--gpu-memory-utilization"] == "0.5"

