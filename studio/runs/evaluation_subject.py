@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from studio.config.evaluate import EvaluateConfig
 from studio.config.faults import ConfigError
@@ -12,6 +10,7 @@ from studio.config.io import check, read_yaml
 from studio.config.model import BaseModelConfig
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
+from studio.runs.configs import config_of
 from studio.runs.folder import RunFolder
 
 BASE = "base"
@@ -40,20 +39,7 @@ def subject(folder: RunFolder) -> Subject:
 
 def evaluation_config(folder: RunFolder) -> EvaluateConfig | None:
     """The config of an evaluation; None when it cannot be read."""
-    try:
-        known = folder.config_file.stat()
-    except OSError:
-        return None
-    return _read(str(folder.config_file), known.st_mtime_ns, known.st_size)
-
-
-@lru_cache(maxsize=256)
-def _read(path: str, _mtime_ns: int, _size: int) -> EvaluateConfig | None:
-    """A list of evaluations asks every second, and reading YAML takes milliseconds: a file is read once a change."""
-    try:
-        return check(read_yaml(Path(path).read_text(encoding="utf-8")), EvaluateConfig)[0]
-    except (ConfigError, OSError, UnicodeDecodeError):
-        return None
+    return config_of(folder, EvaluateConfig)
 
 
 def evaluation_of(workspace: Workspace, path: str) -> EvaluateConfig | None:

@@ -11,8 +11,13 @@ from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.runs.devices import inventory, machine_facts
 from studio.runs.supervisor import Supervisor
-from studio.web import runs_tab, train_tab
+from studio.web import chat_tab, data_tab, evaluate_tab, export_tab, runs_tab, train_tab
+from studio.web.chat_view import ChatView
+from studio.web.data_files import add_routes
+from studio.web.data_room import DataRoom, DataView
 from studio.web.early_head import EarlyHead
+from studio.web.evaluate_view import EvaluateView
+from studio.web.export_view import ExportView
 from studio.web.form import Form
 from studio.web.look import gradio_code, head, stylesheet, theme
 from studio.web.providers import providers
@@ -54,8 +59,9 @@ def facts(language: str) -> str:
     return " · ".join([*gpus, f"CPU {cores}", free])
 
 
-def build(workspace: Workspace, supervisor: Supervisor, texts: Texts) -> gr.Blocks:
+def build(room: DataRoom, texts: Texts) -> gr.Blocks:
     """The page with its tabs."""
+    workspace, supervisor = room.workspace, room.supervisor
     starter = Starter(workspace, supervisor)
     form = Form(TrainConfig, providers(workspace, supervisor), texts)
     with gr.Blocks(title="Studio", analytics_enabled=False, fill_width=True) as page:
@@ -71,6 +77,14 @@ def build(workspace: Workspace, supervisor: Supervisor, texts: Texts) -> gr.Bloc
                 train_tab.draw(page, form, workspace, starter, hidden)
             with gr.Tab(texts("page.tabs.runs"), id="runs", elem_id="tab-runs", render_children=True):
                 runs_tab.draw(RunsView(workspace, supervisor))
+            with gr.Tab(texts("page.tabs.data"), id="data", elem_id="tab-data", render_children=True):
+                data_tab.draw(DataView(room))
+            with gr.Tab(texts("page.tabs.evaluate"), id="evaluate", elem_id="tab-evaluate", render_children=True):
+                evaluate_tab.draw(EvaluateView(workspace, supervisor, room.tickets))
+            with gr.Tab(texts("page.tabs.chat"), id="chat", elem_id="tab-chat", render_children=True):
+                chat_tab.draw(ChatView(workspace, supervisor))
+            with gr.Tab(texts("page.tabs.export"), id="export", elem_id="tab-export", render_children=True):
+                export_tab.draw(ExportView(workspace, supervisor))
         opened = hidden["opened"]
         opened.change(None, opened, js="(name) => { window.studio.openRun(name); }", api_visibility="private")
         page.load(None, None, hidden["language"], js="() => window.studio.language", api_visibility="private")
@@ -87,10 +101,13 @@ def make_app(
 ) -> App:
     """The ASGI application. `hosts` are the names it answers to; none given means any."""
     texts = Texts()
-    page = build(workspace, supervisor, texts)
+    room = DataRoom(workspace, supervisor)
+    page = build(room, texts)
+    api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    add_routes(api, workspace, room.tickets)
     auth = (lambda name, given: same_secret(name, user) and same_secret(given, password)) if password else None
     app = gr.mount_gradio_app(
-        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        api,
         page,
         path="/",
         auth=auth,

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 import psutil
 
-from studio.config.faults import ConfigError
 from studio.config.serve import ServeConfig
-from studio.config.workspace import OutsideWorkspace, Workspace
+from studio.config.workspace import Workspace
 from studio.data.examples import DataError, Example, Message
 from studio.data.keeping import keep
-from studio.runs.errors import RunError
 from studio.runs.folder import RunFolder
 from studio.runs.processes import is_same
 from studio.runs.serving import Serving, read_serving
+from studio.runs.serving_subject import serving_of
 from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
 from studio.runs.supervisor import Supervisor
+from studio.web.asking import Action, Reply, Request, answer
 from studio.web.chat_streams import Streams
+from studio.web.form import fill
 from studio.web.form_desk import FormDesk
 from studio.web.start import Starter
-from studio.web.words import known, say
-
-Request = Mapping[str, Any]
-Reply = dict[str, Any]
+from studio.web.words import say
 
 ASK_SECONDS = 60.0
 KIND = "serve"
@@ -39,9 +36,9 @@ class ChatView:
         self.workspace, self.supervisor = workspace, supervisor
         self._desk = FormDesk(ServeConfig, Starter(workspace, supervisor))
         self._streams = Streams()
-        self._actions: dict[str, Callable[[Request], Reply]] = {
+        self._actions: dict[str, Action] = {
             "state": self._state,
-            "form": self._desk.form,
+            "form": self._form,
             "check": self._desk.check,
             "load": self._desk.start,
             "unload": self._unload,
@@ -55,13 +52,13 @@ class ChatView:
 
     def chat(self, request: Request) -> Reply:
         """Do what the request names in `action`; the answer, or `error` with the reason and the way out."""
-        action = self._actions.get(str(request.get("action")))
-        if action is None:
-            return {"error": f"Unknown action {request.get('action')!r}."}
-        try:
-            return action({**request, "language": known(request.get("language"))})
-        except (RunError, ConfigError, DataError, OutsideWorkspace, OSError) as error:
-            return {"error": str(error)}
+        return answer(self._actions, request)
+
+    def _form(self, request: Request) -> Reply:
+        """The form of a serving process; with `from` filled for that run or export."""
+        wanted = request.get("from")
+        config = serving_of(self.workspace, str(wanted)) if wanted else None
+        return {**self._desk.form(request), "shown": fill(config) if config is not None else {}}
 
     def _state(self, request: Request) -> Reply:
         """The serving runs that are alive, the newest first, and the last one that is not."""

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from studio.config.workspace import OutsideWorkspace, Workspace
+from studio.config.workspace import Workspace
 from studio.data.examples import DataError
-from studio.runs.errors import RunError
 from studio.runs.supervisor import Supervisor
+from studio.web.asking import Action, Reply, Request, answer
 from studio.web.data_files import Tickets
-from studio.web.words import known
-
-Request = Mapping[str, Any]
-Reply = dict[str, Any]
-Action = Callable[[Request], Reply]
-
-EXPECTED = (DataError, OutsideWorkspace, RunError, OSError)
 
 
 @dataclass(frozen=True)
@@ -47,13 +39,7 @@ class DataView:
 
     def data(self, request: Request) -> Reply:
         """The panel's answer, or `error`: what went wrong and the way out."""
-        action = self.actions.get(str(request.get("action")))
-        if action is None:
-            return {"error": f"Unknown action {request.get('action')!r}."}
-        try:
-            return action({**request, "language": known(request.get("language"))})
-        except EXPECTED as error:
-            return {"error": str(error)}
+        return answer(self.actions, request)
 
 
 def _panels() -> list[tuple[str, Any]]:

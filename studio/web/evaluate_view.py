@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from studio.config.evaluate import EvaluateConfig
-from studio.config.faults import ConfigError
 from studio.config.io import spell
 from studio.config.leaves import leaves
-from studio.config.workspace import OutsideWorkspace, Workspace
+from studio.config.workspace import Workspace
 from studio.data.examples import DataError
-from studio.runs.errors import RunError
 from studio.runs.evaluation_report import report
 from studio.runs.evaluation_results import LOSSES, PREDICTIONS, RESULTS, rows_csv, scores_csv
 from studio.runs.evaluation_subject import evaluation_config, evaluation_of, subject
@@ -23,6 +19,7 @@ from studio.runs.rescoring import Rescoring
 from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
 from studio.runs.supervisor import Supervisor
+from studio.web.asking import Action, Reply, Request, add_if_new, answer, rank
 from studio.web.data_files import Download, Tickets
 from studio.web.drawn_form import by_field, described, judged
 from studio.web.evaluate_cache import Answers, EvaluationCache, results_of, stamp
@@ -33,10 +30,7 @@ from studio.web.form_desk import FormDesk
 from studio.web.providers import providers
 from studio.web.run_detail import detail
 from studio.web.start import Starter
-from studio.web.words import known, say
-
-Request = Mapping[str, Any]
-Reply = dict[str, Any]
+from studio.web.words import say
 
 KIND = "evaluate"
 RESCORED = "scores"
@@ -52,7 +46,7 @@ class EvaluateView:
         self.workspace, self.supervisor, self.tickets = workspace, supervisor, tickets
         self.cache, self.rescoring = EvaluationCache(), Rescoring(workspace)
         self._desk = FormDesk(EvaluateConfig, Starter(workspace, supervisor))
-        self._actions: dict[str, Callable[[Request], Reply]] = {
+        self._actions: dict[str, Action] = {
             "tick": self._tick,
             "form": self._form,
             "check": self._desk.check,
@@ -67,13 +61,7 @@ class EvaluateView:
 
     def evaluate(self, request: Request) -> Reply:
         """Do what the request names in `action`; the answer, or `error` with the reason and the way out."""
-        action = self._actions.get(str(request.get("action")))
-        if action is None:
-            return {"error": f"Unknown action {request.get('action')!r}."}
-        try:
-            return action({**request, "language": known(request.get("language"))})
-        except (RunError, ConfigError, DataError, OutsideWorkspace, OSError) as error:
-            return {"error": str(error)}
+        return answer(self._actions, request)
 
     # ---- what moved ----
 
@@ -82,7 +70,7 @@ class EvaluateView:
         self.supervisor.reconcile()
         jobs = [job for job in self.supervisor.jobs() if job.kind == KIND]
         reply: Reply = {}
-        _add(reply, "list", {"evaluations": [self._line(job) for job in sorted(jobs, key=_rank)]}, request)
+        add_if_new(reply, "list", {"evaluations": [self._line(job) for job in sorted(jobs, key=rank)]}, request)
         name = request.get("name")
         if not name:
             return reply
@@ -91,7 +79,7 @@ class EvaluateView:
             return {**reply, "missing": say(request["language"], "page.evaluate.missing", name=name)}
         folder = self.supervisor.folder(job.name)
         answers = self.cache.answers(folder.path)
-        _add(reply, "head", self._head(request["language"], job, folder, answers), request)
+        add_if_new(reply, "head", self._head(request["language"], job, folder, answers), request)
         version = str(stamp(folder.path / RESULTS))
         if version != request.get("table"):
             found = results_of(folder.path)
@@ -241,23 +229,9 @@ class EvaluateView:
         return {"message": say(language, "page.evaluate.rescoring")}
 
 
-def _rank(job: Job) -> tuple[int, float]:
-    """What runs, then what waits in its order, then the newest."""
-    if job.state in ACTIVE:
-        return 0, -job.created
-    return (1, float(job.position)) if job.state is State.QUEUED else (2, -job.created)
-
-
 def _latest(answer: Any) -> Reply:
     texts = {"prompt": answer.prompt[:LIVE_LETTERS], "answer": answer.answer[:LIVE_LETTERS]}
     return {"candidate": answer.candidate, "dataset": answer.dataset, "row": answer.row, **texts}
-
-
-def _add(reply: Reply, key: str, value: Reply, request: Request) -> None:
-    """Put `value` with its version into the reply unless the page says that it has it."""
-    version = hashlib.sha1(json.dumps(value, default=str).encode(), usedforsecurity=False).hexdigest()
-    if version != request.get(key):
-        reply[key] = {**value, "version": version}
 
 
 def _once(write: Callable[[], bytes]) -> Iterator[bytes]:

@@ -10,7 +10,10 @@ import gradio as gr
 from studio.web.words import languages, words
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("page.js", "chart.js", "runs.js", "run.js")
+SCRIPTS = ("page.js", "chart.js", "runs.js", "run.js", "drawn_form.js")
+ROOMS = ("data", "evaluate", "chat", "export")
+"""Tabs that have several files of their own."""
+
 _SANS = (
     "ui-sans-serif",
     "system-ui",
@@ -64,8 +67,14 @@ def theme() -> gr.themes.Base:
 
 
 def stylesheet() -> str:
-    """The text of the one stylesheet."""
-    return (STATIC / "studio.css").read_text(encoding="utf-8")
+    """The stylesheet: the board's, then those of the tabs that have files of their own."""
+    files = (STATIC / "studio.css", STATIC / "drawn_form.css", *(file for room in ROOMS for file in _room(room, "css")))
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def _room(name: str, ending: str) -> list[Path]:
+    """The files of a tab that has several: `data.js`, then each `data_<panel>.js`."""
+    return sorted(STATIC.glob(f"{name}.{ending}")) + sorted(STATIC.glob(f"{name}_*.{ending}"))
 
 
 def gradio_code(language: str) -> str:
@@ -80,6 +89,7 @@ def head() -> str:
         for language in languages()
     }
     data = json.dumps(texts, ensure_ascii=False).replace("</", "<\\/")
-    scripts = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    files = (*(STATIC / name for name in SCRIPTS), *(file for room in ROOMS for file in _room(room, "js")))
+    scripts = "\n".join(file.read_text(encoding="utf-8") for file in files)
     codes = json.dumps({language: gradio_code(language) for language in languages()})
     return f"<script>window.studio = {{ words: {data}, codes: {codes} }};\n{scripts}</script>"

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from studio.config.faults import ConfigError
-from studio.config.io import check, read_yaml
 from studio.config.jobs import JobConfig
 from studio.config.kinds import KINDS
 from studio.config.outline import length_setting
 from studio.config.train import TrainConfig
 from studio.runs.checkpoints import checkpoints
+from studio.runs.configs import config_of
 from studio.runs.folder import RunFolder
 from studio.runs.records import Status
 from studio.runs.states import ACTIVE, State
@@ -89,10 +88,7 @@ def _length(language: str, job: Job, folder: RunFolder) -> dict[str, Any] | None
 def read_config(job: Job, folder: RunFolder) -> JobConfig | None:
     """The config of a run as far as it has the right shape."""
     kind = KINDS.get(job.kind)
-    try:
-        return check(read_yaml(folder.config_text()), kind.config)[0] if kind else None
-    except ConfigError:
-        return None
+    return config_of(folder, kind.config) if kind else None
 
 
 def actions(job: Job) -> list[str]:
@@ -105,4 +101,5 @@ def actions(job: Job) -> list[str]:
         return ["stop_save", "save_now", "pause", "clone", "kill"] if trains else ["stop", "pause", "kill"]
     if job.state is State.STOPPING:
         return [*clone, "kill"]
-    return ["resume", *clone, "remove"]
+    further = ["evaluate", "chat", "export"] if trains else []
+    return ["resume", *clone, *further, "remove"]

@@ -6,10 +6,10 @@ import json
 import shutil
 import struct
 import sys
-from collections import namedtuple
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -65,6 +65,9 @@ def workspace(tmp_path: Path) -> Workspace:
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
     write_adapter(run)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/chat.json").write_text(json.dumps([{"instruction": "Who?", "output": "I."}]))
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"chat": {"file_name": "chat.json"}}))
     return Workspace(tmp_path)
 
 
@@ -166,9 +169,20 @@ def test_a_folder_outside_the_workspace_is_refused(check: Ask, tmp_path: Path) -
     assert reply["blocked"] and "outside the workspace" in texts(reply, "where", "fault")[0]
 
 
+class Usage(NamedTuple):
+    """As shutil.disk_usage gives it, in bytes."""
+
+    total: int
+    used: int
+    free: int
+
+
+def nearly_full(_: Path) -> Usage:
+    return Usage(2**30, 2**30 - 2**20, 2**20)
+
+
 def test_too_little_room_on_the_disk_blocks_with_the_numbers(check: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(export_plan.shutil, "disk_usage", lambda _: usage(2**30, 2**30 - 2**20, 2**20))
+    monkeypatch.setattr(export_plan.shutil, "disk_usage", nearly_full)
     reply = check({})
     assert reply["blocked"] and not reply["steps"][3]["ready"]
     assert texts(reply, "checks", "fault") == [
@@ -211,6 +225,13 @@ def test_gptq_of_a_model_without_a_run_asks_for_data(check: Ask) -> None:
     assert any("no dataset is chosen" in text for text in texts(reply, "checks", "fault"))
 
 
+def test_datasets_of_the_run_that_are_gone_are_missed_before_the_start(check: Ask, workspace: Workspace) -> None:
+    (workspace.data / "chat.json").unlink()
+    assert any("chat cannot be read any more" in text for text in texts(check({}), "checks", "fault"))
+    assert not check({"verification.compare": False})["blocked"]
+    assert not check({"verification.rows": 0})["blocked"]
+
+
 @pytest.mark.parametrize("bits", sorted(FEW_BITS))
 def test_few_bits_of_a_small_model_are_warned_of_with_what_was_measured(check: Ask, bits: str) -> None:
     reply = check({"format.type": "gptq", "format.gptq.bits": bits})
@@ -222,7 +243,7 @@ def test_few_bits_of_a_small_model_are_warned_of_with_what_was_measured(check: A
 def test_what_an_earlier_export_has_measured_is_told(check: Ask, workspace: Workspace) -> None:
     write_results(workspace, "before", {"type": "gguf", "quantization": "q4_0"}, before=20.0, after=25.0)
     reply = check({"format.type": "gguf", "format.gguf.quantization": "q4_0"})
-    assert "Measured here before, by before: perplexity 20 became 25 (+25 %)." in texts(reply, "checks", "hint")
+    assert "Measured here before, by before: perplexity 20 became 25 (+25.0 %)." in texts(reply, "checks", "hint")
     other = check({"format.type": "gguf", "format.gguf.quantization": "q8_0"})
     assert not any("Measured" in text for text in texts(other, "checks"))
 
@@ -247,7 +268,7 @@ def test_the_steps_speak_the_language_of_the_page(check: Ask, language: str) -> 
     reply = check({}, language=language)
     assert texts(reply, "checks")[0] == words(language)["page.export.findings.size"].format(size="1.8 KB")
     assert texts(check({}), "checks")[0] == "About 1.8 KB will come out."
-    assert 1.8 == round(WEIGHTS / 1024, 1)
+    assert round(WEIGHTS / 1024, 1) == 1.8
 
 
 def test_the_started_run_has_the_name_and_the_folder_that_the_steps_showed(ask: Ask, view: ExportView) -> None:
@@ -294,9 +315,10 @@ def finished(ask: Ask, view: ExportView) -> Callable[..., str]:
     def call(target: dict[str, Any], **more: Any) -> str:
         form = ask("form", **{"from": "saves/tuned"})
         name = ask("start", values={**form["values"], **form["shown"]}, since=form["since"])["name"]
-        store = view.supervisor.store
-        job = view.supervisor.job(name)
-        store.change(job.id, State.FINISHED, set(State))
+        deadline = time.monotonic() + 30
+        while view.supervisor.job(name).state is not State.FINISHED:  # its worker does nothing
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         write_results(view.workspace, name, target, **more)
         return name
 
@@ -338,9 +360,7 @@ def test_an_export_whose_folder_is_gone_says_so_and_can_be_made_again(
     ],
     ids=lambda value: value.get("type", ""),
 )
-def test_every_format_says_how_it_is_used(
-    workspace: Workspace, target: dict[str, Any], wanted: dict[str, str]
-) -> None:
+def test_every_format_says_how_it_is_used(workspace: Workspace, target: dict[str, Any], wanted: dict[str, str]) -> None:
     from studio.runs.export_results import read_results
     from studio.runs.folder import RunFolder
 

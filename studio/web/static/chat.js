@@ -9,8 +9,21 @@
     const state = studio.chatState(KEPT);
     const side = studio.chatSide(element.querySelector(".chat-side"), ask, state, () => main.draw());
     const main = studio.chatMain(element.querySelector(".chat-main"), ask, state, side);
+    const begin = () => {
+      const subject = studio.parameter("load");
+      if (studio.tab() !== "chat" || !subject) return;
+      studio.address({ load: null });
+      side.openLoad(subject);
+    };
     studio.repeat(1500, async () => { if (studio.tab() === "chat") { await side.tick(); main.know(); } });
-    document.addEventListener("studio-tab", async (event) => { if (event.detail === "chat") { await side.tick(); main.know(); } });
+    document.addEventListener("studio-tab", async (event) => { if (event.detail === "chat") { begin(); await side.tick(); main.know(); } });
+    begin();
+  };
+
+  // From elsewhere: a run or an export, ready to be loaded. The tab may not be drawn yet, so it goes by the address.
+  studio.openChat = (subject) => {
+    studio.address({ tab: "chat", load: subject }, true);
+    studio.openTab("chat", false);
   };
 
   // What is kept over a reload: the run, the chosen models, settings and turns.
@@ -101,10 +114,9 @@
     });
 
     // Loading: the form of the schema, drawn when it is opened.
-    find(".open-load").addEventListener("click", async () => {
-      const box = find(".load");
-      if (!box.hidden) { box.hidden = true; return; }
-      const described = await ask("form");
+    find(".open-load").addEventListener("click", () => { if (find(".load").hidden) api.openLoad(); else find(".load").hidden = true; });
+    api.openLoad = async (subject) => {
+      const box = find(".load"), described = await ask("form", { from: subject });
       if (described.error) { studio.toast(described.error, true); return; }
       box.hidden = false;
       box.innerHTML = `<div class="drawn-form"></div><ul class="notices"></ul><p class="place"></p><div class="shown-text"><pre></pre><button class="copy" type="button">${safe(say("page.form.copy"))}</button></div>
@@ -118,14 +130,14 @@
         box.querySelector("pre").textContent = reply.command;
         box.querySelector(".start").disabled = reply.blocked;
       };
-      form = studio.drawnForm(box.querySelector(".drawn-form"), described, {}, () => { clearTimeout(timer); timer = setTimeout(check, 250); });
+      form = studio.drawnForm(box.querySelector(".drawn-form"), described, described.shown, () => { clearTimeout(timer); timer = setTimeout(check, 250); });
       await check();
       box.querySelector(".start").addEventListener("click", async () => {
         const reply = await ask("load", { values: form.values });
         studio.toast(reply.error || say("page.form.started", { name: reply.name }), Boolean(reply.error));
         if (!reply.error) { box.hidden = true; state.run = reply.name; state.models = []; state.save(); await api.tick(); }
       });
-    });
+    };
     return api;
   };
 })();

@@ -92,6 +92,9 @@
         ${run.length ? `<label>${safe(run.length.label)} <input name="length" inputmode="decimal" value="${safe(run.length.value)}"></label>` : ""}`;
     };
     const perform = {
+      evaluate: () => studio.openEvaluation(`saves/${api.name}`),
+      chat: () => studio.openChat(`saves/${api.name}`),
+      export: () => studio.openExport(`saves/${api.name}`),
       remove: async (action) => { await ask(askText("page.runs.confirm_remove"), say("page.runs.actions.remove")); act(action); },
       kill: async (action) => { await ask(askText("page.runs.confirm_kill"), say("page.runs.actions.kill")); act(action); },
       resume: async (action) => {
