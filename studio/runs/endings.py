@@ -13,7 +13,7 @@ EXIT_STOPPED = 10
 """The worker's exit code after it was asked to stop and saved a checkpoint."""
 
 READ_LOG = "Read the end of the log for where it happened."
-RESUME = "Press resume: it goes on from the newest complete checkpoint, or from the beginning if there is none."
+RESUME = "Press resume: it goes on from what was saved last, or from the beginning if there is nothing."
 LESS_MEMORY = "use a smaller batch with more accumulation, a shorter cutoff, or gradient checkpointing"
 _GPU_MEMORY = re.compile(r"CUDA out of memory|torch\.OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|HIP out of memory")
 _DISK = re.compile(r"No space left on device|\[Errno 28\]|Disk quota exceeded")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ LIBRARIES_BYTES = 350 * 2**20
 BESIDE_BYTES = 32 * 2**20
 """Tokenizer, config, card and results."""
 
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|layer)\.\d+\..*weight$")
 _ITEM = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 # Bytes a number, scales included: 32 weights share a scale of 2 bytes, in the _1 types also a minimum of 2 bytes.
@@ -33,6 +36,10 @@ _GGUF_BITS = {
 
 class DestinationTaken(RunError):
     """The folder is there already and nobody said that it may be overwritten."""
+
+
+class GroupsDoNotFit(RunError):
+    """The weights of a row cannot be cut into groups of the size that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,21 @@ def plan_for(workspace: Workspace, config: ExportConfig, name: str, subject: Sub
     loaded = PROCESS_BYTES + LIBRARIES_BYTES + whole
     memory = max(merging, loaded) if isinstance(config.format, Gptq | Bitsandbytes) else merging
     return ExportPlan(place, size, scratch, memory, loaded if config.verification.compare else None, free)
+
+
+def check_groups(target: Format, tensors: Iterable[StoredTensor]) -> None:
+    """Raise GroupsDoNotFit where a layer's rows are no multiple of the group: the kernels of GPTQ refuse such layers,
+    and that only after the minutes of quantizing."""
+    if not isinstance(target, Gptq) or target.group_size == "-1":
+        return
+    widths = {tensor.shape[1] for tensor in tensors if len(tensor.shape) == 2 and _LAYER.search(tensor.name)}
+    wrong = sorted(width for width in widths if width % int(target.group_size))
+    if wrong:
+        fitting = next((size for size in ("64", "32") if not any(width % int(size) for width in widths)), "-1")
+        raise GroupsDoNotFit(
+            f"Groups of {target.group_size} weights do not fit this model: it has layers with rows of "
+            f"{', '.join(map(str, wrong))}. Set format.group_size={fitting}."
+        )
 
 
 def _touched(subject: Subject) -> set[str]:

@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 from studio.config.export import GGUF_K, Bitsandbytes, ExportConfig, Gguf, Gptq
 from studio.config.workspace import OutsideWorkspace, Workspace
-from studio.runs.artifacts import BadArtifact, model_tensors
+from studio.runs.artifacts import BadArtifact, StoredTensor, model_tensors
 from studio.runs.devices import machine_facts
 from studio.runs.engines import MARK, look
-from studio.runs.export_plan import DestinationTaken, ExportPlan, plan_for
+from studio.runs.export_plan import DestinationTaken, ExportPlan, GroupsDoNotFit, check_groups, plan_for
 from studio.runs.export_results import earlier_loss
 from studio.runs.export_subject import TOKENIZER_FILES, Subject, resolve
 from studio.runs.folder import RunFolder
 
-Part = Literal["subject", "destination", "checks"]
+Part = Literal["subject", "format", "destination", "checks"]
 Severity = Literal["good", "hint", "fault"]
 
 TOKEN = "HF_TOKEN"
@@ -78,6 +78,7 @@ def look_ahead(workspace: Workspace, config: ExportConfig, name: str) -> Prospec
         *_room(todo),
         *_memory(config, todo),
         *_engine(workspace, config),
+        *_groups(config, tensors),
         *_calibration(config, subject),
         *_quality(workspace, config, subject, parameters),
         *_upload(config),
@@ -107,6 +108,13 @@ def _about(subject: Subject) -> Iterator[Finding]:
     folders = [folder for folder in (subject.tokenizer_folder, subject.base_folder) if folder is not None]
     if folders and not any((folder / name).is_file() for folder in folders for name in TOKENIZER_FILES):
         yield Finding("subject", "fault", "no_tokenizer", {"folder": str(folders[0])})
+
+
+def _groups(config: ExportConfig, tensors: Mapping[str, StoredTensor] | None) -> Iterator[Finding]:
+    try:
+        check_groups(config.format, (tensors or {}).values())
+    except GroupsDoNotFit as error:
+        yield Finding("format", "fault", "said", said=str(error))
 
 
 def _short(folder: str) -> str:

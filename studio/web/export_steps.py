@@ -15,7 +15,7 @@ from studio.web.sizes import bytes_text
 from studio.web.words import say
 
 STEPS = ("what", "how", "where", "checks", "go")
-PARTS = {"subject": 0, "destination": 2, "checks": 3}
+PARTS = {"subject": 0, "format": 1, "destination": 2, "checks": 3}
 """The step that shows a finding."""
 
 SIZES = ("size", "needed", "free", "memory")

@@ -19,7 +19,8 @@ from studio.config.workspace import OutsideWorkspace, Workspace
 from studio.runs import export_plan
 from studio.runs.artifacts import BadArtifact, model_tensors, read_header
 from studio.runs.errors import DiskFull
-from studio.runs.export_plan import DestinationTaken, check_room, plan
+from studio.runs.export_plan import DestinationTaken, GroupsDoNotFit, check_groups, check_room, plan
+from studio.runs.export_prospect import look_ahead
 from studio.runs.export_subject import resolve
 
 SHAPES = {
@@ -161,6 +162,20 @@ def test_size_is_known_before(place: Workspace, words: list[str], size: int | No
     assert todo.scratch == scratch and todo.destination == place.exports / "out"
     assert size is None or todo.size == size
     assert todo.memory is not None and todo.memory > export_plan.PROCESS_BYTES
+
+
+def test_groups_that_no_layer_can_be_cut_into_are_refused_before_the_work(place: Workspace) -> None:
+    def refused(*words: str) -> str:
+        found = look_ahead(place, config("subject.base=models/base", "format.type=gptq", *words), "out").findings
+        return "".join(one.said for one in found if (one.part, one.severity) == ("format", "fault"))
+
+    assert "rows of 8. Set format.group_size=-1." in refused("format.group_size=64")
+    assert refused("format.group_size=-1") == ""
+    write_weights(place.models / "base" / "model.safetensors", {"model.layers.0.mlp.up_proj.weight": (16, 192)})
+    assert "Groups of 128 weights do not fit this model: it has layers with rows of 192." in refused()
+    assert refused("format.group_size=64") == ""
+    with pytest.raises(GroupsDoNotFit, match=r"Set format\.group_size=64"):
+        check_groups(config("format.type=gptq", "subject.run=x").format, model_tensors(place.models / "base").values())
 
 
 def test_a_model_on_a_hub_has_no_size_yet(place: Workspace) -> None:

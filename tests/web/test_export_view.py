@@ -202,7 +202,8 @@ def test_too_little_memory_is_warned_of_and_does_not_block(check: Ask, monkeypat
 
 
 def test_a_missing_engine_is_named_with_the_command_that_installs_it(check: Ask, workspace: Workspace) -> None:
-    reply = check({"format.type": "gptq"})
+    gptq = {"format.type": "gptq", "format.gptq.group_size": "-1"}
+    reply = check(gptq)
     found = [one for one in reply["steps"][3]["findings"] if one["severity"] == "fault"]
     assert [one["command"] for one in found] == ["studio engines install gptq"] and reply["blocked"]
     engine = ENGINES["gptq"]
@@ -210,7 +211,7 @@ def test_a_missing_engine_is_named_with_the_command_that_installs_it(check: Ask,
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").touch()
     (folder / MARK).write_text(json.dumps({"pins": [*engine.first, *engine.pins]}))
-    assert not check({"format.type": "gptq"})["blocked"], "an engine that was installed meanwhile is seen"
+    assert not check(gptq)["blocked"], "an engine that was installed meanwhile is seen"
 
 
 def test_llama_cpp_is_needed_for_k_quants_and_only_recommended_for_simple_types(check: Ask) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 from studio.config.export import ExportConfig, Gptq
 from studio.config.workspace import Workspace
 from studio.data.reading import read_datasets
+from studio.runs.artifacts import model_tensors
 from studio.runs.atomic import read_json, write_json
 from studio.runs.engines import interpreter
+from studio.runs.export_plan import check_groups
 from studio.runs.export_subject import Subject
 from studio.tasks.exporting.children import call
 from studio.tasks.exporting.companions import copy_companions, template_of, tokenizer_folder
@@ -30,8 +32,11 @@ ADVICE = "The log says where. Fewer bits need more calibration rows; very small 
 
 
 def check(workspace: Workspace, config: ExportConfig, subject: Subject) -> None:
-    """Raise EngineError without the engine and TaskError without data, before the work instead of after it."""
+    """Raise EngineError without the engine, TaskError without data and GroupsDoNotFit, before the work instead of
+    after it."""
     interpreter(workspace, "gptq")
+    if subject.base_folder is not None:
+        check_groups(config.format, model_tensors(subject.base_folder).values())
     if not calibration_names(config, subject):
         raise TaskError("data", "GPTQ needs calibration data.", "Name datasets of the registry in format.calibration.")
 
