@@ -77,8 +77,8 @@
       <div class="row"><button data-unload="${safe(run.name)}">${safe(say("page.chat.unload"))}</button><button data-open="${safe(run.name)}">${safe(say("page.chat.open_run"))}</button></div></li>`;
 
     api.tick = async () => {
-      const reply = await ask("state");
-      if (reply.error) return;
+      const reply = await studio.within(ask("state"));
+      if (!reply || reply.error) return;
       api.runs = reply.runs;
       const loaded = reply.runs.filter((run) => run.models.length);
       if (!loaded.some((run) => run.name === state.run)) { state.run = loaded[0]?.name ?? null; state.models = []; }

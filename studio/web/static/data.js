@@ -35,7 +35,7 @@
       if (busy || studio.tab() !== "data") return;
       busy = true;
       try {
-        const reply = await server.data({ language: studio.language, action: "list.all", version: list.version });
+        const reply = await studio.within(server.data({ language: studio.language, action: "list.all", version: list.version }));
         if (!reply) return;  // the server does not answer; the header says so
         if (reply.error) { list.fail(reply.error); return; }
         if (!reply.datasets) return;

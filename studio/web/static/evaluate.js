@@ -49,7 +49,7 @@
       busy = true;
       try {
         const name = place.fresh ? null : place.name;
-        const reply = await server.evaluate({ language: studio.language, action: "tick", list: list.version, name, ...one.knows() });
+        const reply = await studio.within(server.evaluate({ language: studio.language, action: "tick", list: list.version, name, ...one.knows() }));
         if (!reply || reply.error) return;  // the server does not answer; the header says so
         if (reply.list) list.set(reply.list);
         if (name && name === place.name && !place.fresh) one.set(reply);

@@ -38,7 +38,7 @@
       busy = true;
       try {
         const name = place.name;
-        const reply = await server.export({ language: studio.language, action: "tick", list: list.version, name, ...one.knows() });
+        const reply = await studio.within(server.export({ language: studio.language, action: "tick", list: list.version, name, ...one.knows() }));
         if (!reply || reply.error) return;  // the server does not answer; the header says so
         if (reply.list) list.set(reply.list);
         if (name && name === place.name) one.set(reply);

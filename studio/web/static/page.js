@@ -125,9 +125,13 @@ window.studio = window.studio || {};
       studio.paint(studio.theme);
     });
     offline.textContent = studio.say("page.header.offline");
-    studio.repeat(3000, async () => draw(await server.facts(studio.language)), () => { offline.hidden = false; });
+    studio.repeat(3000, async () => draw(await studio.within(server.facts(studio.language))), () => { offline.hidden = false; });
     studio.openTab(studio.tab(), false);
   };
+
+  // A question that may be asked anew: without an answer in time it counts as not answered, as Gradio gives it for a failed
+  // call. Else one answer that never comes would keep a page that waits for it from ever asking again.
+  studio.within = (answer, patience = 10000) => Promise.race([answer, new Promise((done) => setTimeout(done, patience))]);
 
   // Call `work` again and again while the page is visible; never twice at once. `failed` hears of a silent server.
   studio.repeat = (pause, work, failed) => {

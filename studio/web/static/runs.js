@@ -37,7 +37,7 @@
       let more = false;
       try {
         const name = chosen;
-        const reply = await server.tick({ language: studio.language, list: list.version, run: name, ...detail.wants() });
+        const reply = await studio.within(server.tick({ language: studio.language, list: list.version, run: name, ...detail.wants() }));
         if (!reply) return;  // the server does not answer; the header says so
         if (reply.list) list.set(reply.list);
         if (name === chosen) detail.set(reply);
