@@ -38,7 +38,10 @@ MESSAGES: dict[str, str] = {
     # rules across fields: faults
     "quantized_needs_adapter": "Weights in {bits} cannot be trained directly. Choose method.type=lora, or "
     "quantization.type=none.",
-    "adapters_need_lora": "Adapters can only be continued with method.type=lora. Choose it, or empty model.adapters.",
+    "quantized_needs_lora": "{method} does not train beside weights in {bits}. Choose quantization.type=none, or "
+    "method.type=lora.",
+    "adapters_need_lora": "Adapters are continued by a method that trains them, such as method.type=lora. Choose it, or "
+    "empty model.adapters.",
     "no_datasets": "Choose at least one dataset to train on.",
     "two_validation_sources": "Rows are held back by data.validation_size and taken from data.validation_datasets. "
     "Keep one of them.",

@@ -1,4 +1,4 @@
-"""What of the model is trained: all of it, some layers, or low-rank adapters beside it."""
+"""What of the model is trained: all of it, some layers, new ones, or an adapter beside it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from studio.config.section import Advanced, Choices, Section, with_default_type
+from studio.config.low_rank import AdaLora, BitLora, Ia3, Loha, Lokr, LongLora, Lora, Oft, Vera
+from studio.config.method_base import MethodSection
+from studio.config.section import Advanced, with_default_type
+from studio.config.soft_prompts import PrefixTuning, PromptTuning, PTuning
 
 
-class Full(Section):
+class Full(MethodSection):
     """Train every weight."""
 
     type: Literal["full"] = "full"
     """Full"""
 
 
-class Freeze(Section):
+class Freeze(MethodSection):
     """Train some layers and leave the others as they are."""
 
     type: Literal["freeze"] = "freeze"
@@ -25,37 +28,53 @@ class Freeze(Section):
     trainable_layers: int = Field(default=2, ge=-256, le=256)
     """How many layers are trained: the last n, or the first n when negative."""
 
+    trainable_modules: Annotated[list[str], Advanced()] = Field(default=[])
+    """Which modules of those layers are trained, by the end of their name, such as mlp; empty means all."""
+
     extra_modules: Annotated[list[str], Advanced()] = Field(default=[])
     """Further modules to train, by the end of their name, such as embed_tokens or lm_head."""
 
 
-class Lora(Section):
-    """Train two small matrices beside each chosen one (LoRA)."""
+class LlamaPro(MethodSection):
+    """Add copies of layers that do nothing at first, and train those alone (LLaMA Pro)."""
 
-    type: Literal["lora"] = "lora"
-    """LoRA"""
+    type: Literal["llama-pro"] = "llama-pro"
+    """LLaMA Pro"""
 
-    rank: int = Field(default=16, ge=1, le=4096)
-    """Width of the two matrices: more can learn more and takes more memory."""
-
-    alpha: int | None = Field(default=None, ge=1, le=16384)
-    """Strength of the adapter, divided by the rank; empty means twice the rank."""
-
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the adapter's inputs that is set to zero at each step, against learning by heart."""
-
-    target_modules: Annotated[Literal["all-linear"] | list[str], Choices("target_modules")] = Field(
-        default="all-linear", min_length=1
-    )
-    """Which matrices get an adapter: all-linear, or a list of names such as [q_proj, v_proj]."""
-
-    modules_to_save: Annotated[list[str], Advanced()] = Field(default=[])
-    """Modules that are trained in full beside the adapter and saved with it, such as embed_tokens."""
-
-    @property
-    def effective_alpha(self) -> int:
-        """Alpha as used: twice the rank unless set."""
-        return self.alpha if self.alpha is not None else 2 * self.rank
+    new_layers: int = Field(default=2, ge=1, le=256)
+    """How many layers are added, spread evenly; the number of layers must be a multiple of it."""
 
 
-Method = Annotated[Full | Freeze | Lora, Field(discriminator="type"), BeforeValidator(with_default_type("lora"))]
+class MixtureOfDepths(MethodSection):
+    """Train the whole model with layers that pass some tokens by (Mixture-of-Depths): an experiment."""
+
+    type: Literal["mixture-of-depths"] = "mixture-of-depths"
+    """Mixture-of-Depths"""
+
+    capacity: float = Field(default=0.5, gt=0, le=1)
+    """Share of the tokens that a routed layer computes; the others pass it by."""
+
+    every: Annotated[int, Advanced()] = Field(default=2, ge=1, le=256)
+    """Every how manieth layer is routed."""
+
+
+Method = Annotated[
+    Lora
+    | Full
+    | Freeze
+    | BitLora
+    | LongLora
+    | AdaLora
+    | Vera
+    | Loha
+    | Lokr
+    | Oft
+    | Ia3
+    | PromptTuning
+    | PrefixTuning
+    | PTuning
+    | LlamaPro
+    | MixtureOfDepths,
+    Field(discriminator="type"),
+    BeforeValidator(with_default_type("lora")),
+]

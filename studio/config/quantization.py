@@ -28,6 +28,9 @@ class FourBit(Section):
     double_quantization: bool = True
     """Quantize the scales too, which saves about 0.4 bits a weight."""
 
+    storage: Annotated[Literal["uint8", "bfloat16", "float16", "float32"], Advanced()] = "uint8"
+    """Type in which the packed weights lie: FSDP needs that of the other weights."""
+
 
 class EightBit(Section):
     """bitsandbytes LLM.int8(): about half of the memory of bf16 weights."""
@@ -39,6 +42,42 @@ class EightBit(Section):
     """Activations above this size are computed in 16 bits."""
 
 
+class Hqq(Section):
+    """HQQ: 8 to 1 bit without any calibration data (half-quadratic quantization)."""
+
+    type: Literal["hqq"] = "hqq"
+    """HQQ"""
+
+    bits: Literal["8", "6", "5", "4", "3", "2", "1"] = "4"
+    """Bits a weight; below 4 a small model loses much."""
+
+    group_size: Annotated[int, Advanced()] = Field(default=64, ge=8, le=1024)
+    """Weights that share a scale: fewer is closer to the original and larger."""
+
+
+class Torchao(Section):
+    """torchao int8: about half of the memory of bf16 weights, with PyTorch alone."""
+
+    type: Literal["torchao"] = "torchao"
+    """torchao int8"""
+
+
+class Eetq(Section):
+    """EETQ int8: fast 8-bit weights on NVIDIA GPUs."""
+
+    type: Literal["eetq"] = "eetq"
+    """EETQ int8"""
+
+
+class Checkpoint(Section):
+    """The checkpoint is quantized already (GPTQ, AWQ, AQLM, FP8, MXFP4 …), and its config.json says how."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    """As the checkpoint is"""
+
+
 Quantization = Annotated[
-    NoQuantization | FourBit | EightBit, Field(discriminator="type"), BeforeValidator(with_default_type("none"))
+    NoQuantization | FourBit | EightBit | Hqq | Torchao | Eetq | Checkpoint,
+    Field(discriminator="type"),
+    BeforeValidator(with_default_type("none")),
 ]

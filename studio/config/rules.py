@@ -9,6 +9,7 @@ from typing import Any
 
 from studio.config import evaluate_rules, export_rules, generate_rules, serve_rules
 from studio.config.catalogue import find
+from studio.config.combinations import refused
 from studio.config.evaluate import EvaluateConfig
 from studio.config.export import ExportConfig
 from studio.config.faults import Fault, hint
@@ -34,15 +35,14 @@ def has_validation(config: TrainConfig) -> bool:
     return config.data.validation_size > 0 or bool(config.data.validation_datasets)
 
 
-def quantized_weights_need_an_adapter(config: TrainConfig) -> Iterator[Fault]:
-    """Weights in 4 or 8 bits have no gradient of their own."""
-    if not isinstance(config.quantization, NoQuantization) and not isinstance(config.method, Lora):
-        yield Fault("quantization.type", "quantized_needs_adapter", details={"bits": config.quantization.type})
+def combination_is_possible(config: TrainConfig) -> Iterator[Fault]:
+    """Stage, method and quantization go together."""
+    yield from refused(config.stage, config.method, config.quantization)
 
 
-def adapters_need_lora(config: TrainConfig) -> Iterator[Fault]:
-    """A LoRA adapter is continued as LoRA."""
-    if config.model.adapters and not isinstance(config.method, Lora):
+def adapters_need_an_adapter_method(config: TrainConfig) -> Iterator[Fault]:
+    """An adapter is continued by the method that made it."""
+    if config.model.adapters and not config.method.adapter:
         yield Fault("model.adapters", "adapters_need_lora")
 
 
@@ -174,8 +174,8 @@ def eight_bit_has_a_gpu(config: TrainConfig) -> Iterator[Fault]:
 
 
 RULES: tuple[Rule, ...] = (
-    quantized_weights_need_an_adapter,
-    adapters_need_lora,
+    combination_is_possible,
+    adapters_need_an_adapter_method,
     datasets_are_chosen,
     one_source_of_validation,
     evaluation_is_possible,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from studio.config.section import Advanced, Section, with_default_type
+from studio.config.online_stages import Grpo, Ppo, Rloo
+from studio.config.preference_stages import Dpo, Kto, Orpo, Reward, Simpo
+from studio.config.section import Advanced, with_default_type
+from studio.config.stage_base import StageSection
 
 
-class Sft(Section):
+class Sft(StageSection):
     """Supervised fine-tuning: learn to answer as the conversations do."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"chat", "tools"})
 
     type: Literal["sft"] = "sft"
     """Supervised fine-tuning"""
@@ -22,11 +27,17 @@ class Sft(Section):
     """Train on the last answer of a conversation only."""
 
 
-class Pretrain(Section):
+class Pretrain(StageSection):
     """Continued pre-training: learn to continue plain text."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
 
     type: Literal["pretrain"] = "pretrain"
     """Continued pre-training"""
 
 
-Stage = Annotated[Sft | Pretrain, Field(discriminator="type"), BeforeValidator(with_default_type("sft"))]
+Stage = Annotated[
+    Sft | Pretrain | Dpo | Kto | Orpo | Simpo | Reward | Ppo | Grpo | Rloo,
+    Field(discriminator="type"),
+    BeforeValidator(with_default_type("sft")),
+]

@@ -1,14 +1,15 @@
-"""What of the model is trained: all of it, some layers, or a LoRA adapter, new or continued."""
+"""What of the model is trained, by its method; adapters found, loaded and merged."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from studio.config.workspace import Workspace
@@ -17,8 +18,6 @@ from studio.tasks.weights import check_file
 
 Arguments = dict[str, Any]
 Notice = Callable[[str], None]
-
-LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|layer)\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,19 @@ class Parameters:
 
 
 def apply(model: Any, method: Arguments, workspace: Workspace, notice: Notice) -> Any:
-    """The model with the right parameters trainable, wrapped where the method is LoRA.
+    """The model with the right parameters trainable, wrapped where the method is an adapter.
 
     Raises TaskError when nothing would be trained or an adapter does not fit.
     """
-    if method["type"] == "lora":
-        model = _lora(model, method, workspace, notice)
-    elif method["type"] == "freeze":
-        _freeze(model, method["layers"], method["extra_modules"])
+    model = method_module(method["type"]).apply(model, method, workspace, notice)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TaskError("method", "Nothing of the model would be trained.", "Change the settings under method.")
     return model
+
+
+def method_module(kind: str) -> ModuleType:
+    """The file of a method by its type."""
+    return importlib.import_module(f"studio.tasks.methods.{kind.replace('-', '_')}")
 
 
 def count_parameters(model: Any) -> Parameters:
@@ -64,59 +65,27 @@ def count_parameters(model: Any) -> Parameters:
     return Parameters(total, trainable, dict(dtypes.most_common()))
 
 
-def _lora(model: Any, method: Arguments, workspace: Workspace, notice: Notice) -> Any:
-    from peft import LoraConfig, get_peft_model
+def load(model: Any, folder: Path, name: str = "default", trainable: bool = False, float32: bool = True) -> Any:
+    """The model with the adapter in `folder` beside its weights, under `name`, or one more beside others.
 
-    options = {"autocast_adapter_dtype": method["float32"]}
-    folders = [adapter_folder(path, workspace) for path in method["adapters"]]
-    if folders:
-        return _continued(model, folders, method, options, notice)
-    try:
-        return get_peft_model(model, LoraConfig(**method["lora"]), **options)
-    except ValueError as error:
-        if "Target modules" not in str(error):
-            raise
-        names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules() if "_proj" in name})
-        raise TaskError(
-            "method",
-            f"The model has no modules named {method['lora']['target_modules']}.",
-            f"Set method.target_modules to all-linear or to some of its own: {', '.join(names)}.",
-        ) from error
-
-
-def _continued(model: Any, folders: list[Path], method: Arguments, options: Arguments, notice: Notice) -> Any:
-    """All adapters but the last are merged into the base; the last one is trained on."""
+    With `float32` the adapter is held in float32 beside a base in fewer bits. Raises TaskError when it does not fit.
+    """
     from peft import PeftModel
 
-    if len(folders) > 1 and getattr(model, "is_quantized", False):
-        raise TaskError(
-            "method",
-            "Several adapters cannot be continued on quantized weights: merging the first ones would round them.",
-            "Set quantization.type=none, or merge them into a model first and choose that one.",
-        )
-    model = merged(model, folders[:-1])
+    options: Arguments = {"is_trainable": trainable, "autocast_adapter_dtype": float32}
     try:
-        model = PeftModel.from_pretrained(model, str(folders[-1]), is_trainable=True, **options)
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(folder), adapter_name=name, **options)
+            return model
+        return PeftModel.from_pretrained(model, str(folder), adapter_name=name, **options)
     except (RuntimeError, ValueError) as error:
         raise _unfit(error) from error
-    found = model.peft_config["default"]
-    if found.r != method["lora"]["r"] or found.lora_alpha != method["lora"]["lora_alpha"]:
-        notice(
-            f"The adapter that is continued keeps its own rank {found.r} and alpha {found.lora_alpha}; "
-            "method.rank and method.alpha do not apply."
-        )
-    return model
 
 
 def merged(model: Any, folders: Sequence[Path]) -> Any:
     """The model with adapters merged into its weights, in this order. Raises TaskError for one that does not fit."""
-    from peft import PeftModel
-
     for folder in folders:
-        try:
-            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-        except (RuntimeError, ValueError) as error:
-            raise _unfit(error) from error
+        model = load(model, folder).merge_and_unload()
     return model
 
 
@@ -129,7 +98,7 @@ def _unfit(error: Exception) -> TaskError:
 
 
 def adapter_folder(path: str, workspace: Workspace) -> Path:
-    """The folder of a LoRA adapter, its files checked. Raises TaskError."""
+    """The folder of an adapter, its files checked. Raises TaskError."""
     folder = (workspace.root / Path(path).expanduser()).resolve()
     file = folder / "adapter_config.json"
     if not file.is_file():
@@ -139,37 +108,8 @@ def adapter_folder(path: str, workspace: Workspace) -> Path:
             "Set model.adapters to a folder that holds adapter_config.json, such as a run or one of its checkpoints.",
         )
     try:
-        kind = json.loads(file.read_text(encoding="utf-8")).get("peft_type")
-    except ValueError:
+        json.loads(file.read_text(encoding="utf-8"))["peft_type"]
+    except (ValueError, KeyError, TypeError):
         raise TaskError("method", f"{file} is damaged.", "Choose another checkpoint.") from None
-    if kind != "LORA":
-        raise TaskError("method", f"The adapter in {path} is of type {kind}, not LoRA.", "Choose a LoRA adapter.")
     check_file(folder / "adapter_model.safetensors")
     return folder
-
-
-def _freeze(model: Any, layers: int, extra_modules: list[str]) -> None:
-    """Train the last `layers` layers (the first when negative) and every module whose name ends in an extra one."""
-    numbers = {int(found.group(1)) for name, _ in model.named_parameters() if (found := LAYER.search(name))}
-    if not numbers:
-        raise TaskError("method", "The layers of this model are not numbered.", "Set method.type to full or lora.")
-    order = sorted(numbers)
-    chosen = set(order[-layers:] if layers > 0 else order[:-layers]) if layers else set[int]()
-    unknown = [extra for extra in extra_modules if not any(_ends(name, extra) for name, _ in model.named_modules())]
-    if unknown:
-        raise TaskError("method", f"The model has no module {unknown[0]!r}.", "Correct method.extra_modules.")
-    for name, parameter in model.named_parameters():
-        found = LAYER.search(name)
-        in_layer = found is not None and int(found.group(1)) in chosen
-        module = name.rpartition(".")[0]
-        extra = any(_ends(parent, wanted) for parent in _parents(module) for wanted in extra_modules)
-        parameter.requires_grad_(in_layer or extra)
-
-
-def _parents(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-
-
-def _ends(name: str, ending: str) -> bool:
-    return name == ending or name.endswith(f".{ending}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.config.method import Freeze, Lora
 from studio.config.model import BaseModelConfig
 from studio.config.quantization import EightBit, FourBit, Quantization
 from studio.config.rules import has_validation
@@ -17,6 +16,7 @@ from studio.config.stage import Sft
 from studio.config.train import TrainConfig
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
+from studio.tasks.stage_arguments import packs, stage_arguments
 
 Arguments = dict[str, Any]
 
@@ -33,7 +33,7 @@ class Plan:
     method: Arguments  # adapter.apply
     data: Arguments  # dataset.read_rows
     tokenize: Arguments  # tokenize.Settings
-    trainer: Arguments  # SFTConfig
+    trainer: Arguments  # TRL's config of the stage
     stopping: Arguments | None  # EarlyStoppingCallback
     samples: Arguments  # samples.Sampler
 
@@ -71,7 +71,7 @@ def _weights_format(config: TrainConfig, numbers: str) -> str:
 
     Small updates vanish in bfloat16's 8 bits of mantissa, so only frozen weights are halved by themselves.
     """
-    trained = not isinstance(config.method, Lora)
+    trained = not config.method.adapter
     if config.model.dtype != "auto":
         if trained and config.model.dtype == "float16":
             raise TaskError(
@@ -120,25 +120,15 @@ def quantization_arguments(bits: Quantization, numbers: str) -> Arguments | None
 
 
 def _method(config: TrainConfig) -> Arguments:
-    method = config.method
-    if isinstance(method, Lora):
-        return {
-            "type": "lora",
-            "adapters": list(config.model.adapters),
-            # Adapters are held in float32 beside bf16 weights, unless everything shall be bf16.
-            "float32": config.optimisation.precision != "pure_bf16",
-            "lora": {
-                "r": method.rank,
-                "lora_alpha": method.effective_alpha,
-                "lora_dropout": method.dropout,
-                "target_modules": method.target_modules,
-                "modules_to_save": list(method.modules_to_save) or None,
-                "task_type": "CAUSAL_LM",
-            },
-        }
-    if isinstance(method, Freeze):
-        return {"type": "freeze", "layers": method.trainable_layers, "extra_modules": list(method.extra_modules)}
-    return {"type": "full"}
+    """The method's own settings; its file in tasks/methods turns them into the arguments of its library."""
+    return {
+        "type": config.method.type,
+        "settings": config.method.model_dump(exclude={"type"}),
+        "adapters": list(config.model.adapters),
+        # Adapters are held in float32 beside bf16 weights, unless everything shall be bf16.
+        "float32": config.method.adapter and config.optimisation.precision != "pure_bf16",
+        "task": "SEQ_CLS" if config.stage.type == "reward" else "CAUSAL_LM",
+    }
 
 
 def _data(config: TrainConfig) -> Arguments:
@@ -192,7 +182,7 @@ def _trainer(config: TrainConfig, machine: Machine, numbers: str, output: Path) 
         "dataloader_pin_memory": machine.device == "cuda",
         **_optimisation(config, machine),
         **_cadence(config),
-        **_packing(config),
+        **stage_arguments(config),
     }
     return {**arguments, **config.trainer}
 
@@ -219,7 +209,7 @@ def _optimisation(config: TrainConfig, machine: Machine) -> Arguments:
         "gradient_checkpointing": checkpointing,
         "activation_checkpointing": checkpointing,
         "activation_checkpointing_kwargs": {"use_reentrant": False},
-        "train_sampling_strategy": "group_by_length" if chosen.group_by_length and not _packs(config) else "random",
+        "train_sampling_strategy": "group_by_length" if chosen.group_by_length and not packs(config) else "random",
         "torch_compile": chosen.torch_compile,
     }
 
@@ -245,21 +235,3 @@ def _cadence(config: TrainConfig) -> Arguments:
         # With no saves of its own, such a run keeps the best state alone.
         arguments["save_strategy"] = "best"
     return arguments
-
-
-def _packs(config: TrainConfig) -> bool:
-    return isinstance(config.stage, Sft) and config.data.packing
-
-
-def _packing(config: TrainConfig) -> Arguments:
-    """Rows are cut and masked before the trainer sees them; it may only pack them."""
-    packs = _packs(config)
-    return {
-        "packing": packs,
-        "packing_strategy": "bfd",
-        "eval_packing": False,
-        "max_length": config.data.cutoff_len if packs else None,
-        "dataset_num_proc": config.data.tokenizing_processes if config.data.tokenizing_processes > 1 else None,
-        "dataset_kwargs": {"skip_prepare_dataset": not packs},
-        "shuffle_dataset": False,
-    }

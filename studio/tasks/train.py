@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import set_seed
@@ -16,20 +15,19 @@ from studio.config.workspace import Workspace
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
-from studio.tasks.adapter import apply, count_parameters
+from studio.tasks.adapter import apply, count_parameters, method_module
 from studio.tasks.arguments import Plan, plan
-from studio.tasks.dataset import Prepared, prepare
 from studio.tasks.failures import TaskError
 from studio.tasks.fetching import fetch_missing
 from studio.tasks.machine import detect
-from studio.tasks.model import check_vocabulary, find_model, load_model, load_tokenizer
+from studio.tasks.model import find_model, load_tokenizer
 from studio.tasks.recorder import Patience, Recorder
 from studio.tasks.samples import Sampler
+from studio.tasks.setup import Setup
 from studio.tasks.shipped import PACKAGE, fetch
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
-from studio.tasks.tokenize import Settings
-from studio.tasks.trainer import Meter, SortedTrainer
+from studio.tasks.trainer import Meter, RunTrainer
 
 FINISHED, STOPPED = 0, 10  # exit codes, as studio.runs reads them
 
@@ -46,6 +44,7 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     todo = plan(config, machine, folder.path)
     _set_process(todo)
     stage = importlib.import_module(f"studio.tasks.stages.{config.stage.type}")
+    method = method_module(config.method.type)
     checkpoint = _checkpoint(folder, job)
 
     if todo.model["path"] == SHIPPED_MODEL and not workspace.resolve(SHIPPED_MODEL).exists():
@@ -56,13 +55,12 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     tokenizer = load_tokenizer(source, todo.model)
     template = stage.template(todo.model["template"], tokenizer)
 
+    setup = Setup(config, todo, workspace, machine, source, tokenizer, template, reporter)
     fetch_missing(workspace, (*config.data.datasets, *config.data.validation_datasets), reporter)
-    prepared = _prepare(todo, workspace, tokenizer, template, reporter)
+    prepared = stage.prepare(setup)
 
     reporter.phase("loading model", todo.model["path"])
-    model = load_model(source, todo.model, todo.quantization, machine)
-    check_vocabulary(tokenizer, model)
-    model = apply(model, todo.method, workspace, reporter.notice)
+    model = apply(stage.load(setup), todo.method, workspace, reporter.notice)
     parameters = count_parameters(model)
     logger.info(parameters.explain())
     reporter.parameters({"total": parameters.total, "trainable": parameters.trainable}, parameters.dtypes)
@@ -71,7 +69,10 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     recorder = Recorder(folder, reporter, stop, meter)
     sampler = Sampler(folder.path / "samples.jsonl", tokenizer, template, **todo.samples)
     patience = [Patience(**todo.stopping, reporter=reporter)] if todo.stopping else []
-    trainer = stage.build(model, tokenizer, prepared, todo, [*patience, recorder, sampler], reporter, meter)
+    own = method.callbacks(model, todo.method, todo) if hasattr(method, "callbacks") else []
+    trainer = stage.build(setup, model, prepared, [*own, *patience, recorder, sampler], meter)
+    if hasattr(method, "begin") and checkpoint is None:
+        method.begin(trainer, todo.method, reporter.notice)
 
     stop.armed = True
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -81,6 +82,8 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     reporter.phase("saving")
     sampler.answer(trainer.model, trainer.state)
     _save(trainer, folder.path)
+    if hasattr(method, "finish"):
+        method.finish(trainer, todo.method, folder.path, reporter.notice)
     reporter.phase("finished")
     return FINISHED
 
@@ -90,16 +93,6 @@ def _set_process(todo: Plan) -> None:
         torch.set_num_threads(todo.process["cpu_threads"])
     # Before the adapter's random weights are drawn.
     set_seed(todo.process["seed"])
-
-
-def _prepare(todo: Plan, workspace: Workspace, tokenizer: Any, template: str, reporter: Reporter) -> Prepared:
-    settings = Settings(**todo.tokenize)
-    prepared = prepare(workspace, todo.data, tokenizer, template, settings, reporter)
-    accounts = {"Training data": prepared.train_account, "Validation data": prepared.validation_account}
-    for name, account in accounts.items():
-        for line in account.explain(name, settings.cutoff_len) if account else []:
-            reporter.notice(line)
-    return prepared
 
 
 def _checkpoint(folder: RunFolder, job: JobSpec) -> Path | None:
@@ -117,7 +110,7 @@ def _checkpoint(folder: RunFolder, job: JobSpec) -> Path | None:
     )
 
 
-def _save(trainer: SortedTrainer, path: Path) -> None:
+def _save(trainer: RunTrainer, path: Path) -> None:
     """The adapter or the model with its tokenizer, as safetensors; the pickle that transformers adds is removed."""
     trainer.save_model(str(path))
     (path / "training_args.bin").unlink(missing_ok=True)

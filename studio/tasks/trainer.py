@@ -1,4 +1,4 @@
-"""TRL's SFT trainer with our order of rows, our phases, and a count of what is padded."""
+"""What every stage's trainer does in Studio's way: the order of rows, phases, saves, and a count of what is padded."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import torch
 from datasets import Dataset
 from pyarrow.compute import list_value_length
 from torch.utils.data import Sampler
-from transformers import PrinterCallback, TrainerCallback
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
+from transformers import PrinterCallback, Trainer, TrainerCallback
 
-from studio.tasks.arguments import Plan
 from studio.tasks.dataset import Prepared
 from studio.tasks.order import epoch_order
 from studio.tasks.samples import kept_random
+from studio.tasks.setup import Setup
 from studio.tasks.status import Reporter
 
 
@@ -31,7 +29,7 @@ class Meter:
 class EpochOrder(Sampler[int]):
     """The order of the epoch in which the trainer is."""
 
-    def __init__(self, trainer: SortedTrainer, lengths: Sequence[int] | None, count: int) -> None:
+    def __init__(self, trainer: RunTrainer, lengths: Sequence[int] | None, count: int) -> None:
         self._trainer, self._lengths, self._count = trainer, lengths, count
 
     def __len__(self) -> int:
@@ -44,12 +42,15 @@ class EpochOrder(Sampler[int]):
         return iter(epoch_order(self._count, self._lengths, trainer.args.train_batch_size, seed, epoch))
 
 
-class SortedTrainer(SFTTrainer):
-    """The trainer of conversations and plain text.
+class RunTrainer(Trainer):
+    """Stands in front of one of TRL's trainers, or of transformers' own, in the list of base classes.
 
     transformers draws the order of an epoch from torch's global generator, whose state a resume in mid-epoch restores
     only after the order is drawn: grouped by length, a resumed run would see other rows.
     """
+
+    length_columns: Sequence[str] = ("input_ids",)
+    """Columns of token ids whose lengths together are the length of a row."""
 
     def __init__(self, *, reporter: Reporter, meter: Meter, **options: Any) -> None:
         super().__init__(**options)
@@ -58,12 +59,17 @@ class SortedTrainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         grouped = self.args.train_sampling_strategy == "group_by_length"
-        # In arrow: as Python lists, 100,000 rows would take seconds.
-        lengths = list_value_length(rows.with_format("arrow")[:]["input_ids"]).to_pylist() if grouped else None
+        lengths = self._lengths(rows) if grouped else None
         return EpochOrder(self, lengths, len(rows))
 
+    def _lengths(self, rows: Any) -> list[int]:
+        # In arrow: as Python lists, 100,000 rows would take seconds.
+        table = rows.with_format("arrow")[:]
+        columns = [list_value_length(table[name]).to_pylist() for name in self.length_columns]
+        return [sum(lengths) for lengths in zip(*columns, strict=True)]
+
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> torch.Tensor:
-        self._meter.places += inputs["input_ids"].numel()
+        self._meter.places += inputs["input_ids"].numel() if "input_ids" in inputs else 0
         return super().training_step(model, inputs, *rest, **options)
 
     def evaluate(self, *positional: Any, **options: Any) -> dict[str, float]:
@@ -83,30 +89,33 @@ class SortedTrainer(SFTTrainer):
         """No card: TRL would write one beside the run's files at every checkpoint."""
 
 
-def build_trainer(
+def made(
+    trainer: type[RunTrainer],
+    config: type[Any],
+    setup: Setup,
     model: Any,
-    tokenizer: Any,
     prepared: Prepared,
-    plan: Plan,
     callbacks: Sequence[TrainerCallback],
-    reporter: Reporter,
     meter: Meter,
-) -> SortedTrainer:
-    """A trainer on tokenized rows, ready for `train()`."""
-    trainer = SortedTrainer(
-        reporter=reporter,
+    **options: Any,
+) -> Any:
+    """A trainer of that class on prepared rows, ready for `train()`; `config` is the class of its arguments."""
+    arguments = setup.plan.trainer
+    ready = trainer(
+        reporter=setup.reporter,
         meter=meter,
         model=model,
-        args=SFTConfig(**plan.trainer),
+        args=config(**arguments),
         train_dataset=prepared.train,
-        eval_dataset=prepared.validation if plan.trainer["eval_strategy"] != "no" else None,
-        processing_class=tokenizer,
+        eval_dataset=prepared.validation if arguments["eval_strategy"] != "no" else None,
+        processing_class=setup.tokenizer,
         callbacks=list(callbacks),
+        **options,
     )
-    trainer.remove_callback(PrinterCallback)
-    if plan.method.get("float32"):
-        _hold_trained_in_float32(trainer.model)
-    return trainer
+    ready.remove_callback(PrinterCallback)
+    if setup.plan.method["float32"]:
+        _hold_trained_in_float32(ready.model)
+    return ready
 
 
 def _hold_trained_in_float32(model: Any) -> None:

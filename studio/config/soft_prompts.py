@@ -1,0 +1,54 @@
+"""Methods that train vectors in front of the input and leave the model as it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from studio.config.low_rank import BITSANDBYTES
+from studio.config.method_base import MethodSection
+from studio.config.section import Advanced
+
+
+class _SoftPrompt(MethodSection):
+    """What all of these methods choose: how many vectors."""
+
+    adapter: ClassVar[bool] = True
+    quantized_bases: ClassVar[frozenset[str]] = BITSANDBYTES
+
+    virtual_tokens: int = Field(default=20, ge=1, le=4096)
+    """How many trained vectors stand in front of every input; they take places of the context."""
+
+
+class PromptTuning(_SoftPrompt):
+    """Train the embeddings of some tokens in front of the input."""
+
+    type: Literal["prompt-tuning"] = "prompt-tuning"
+    """Prompt tuning"""
+
+    initial_text: Annotated[str, Advanced()] = ""
+    """A text whose embeddings the vectors begin with; empty begins with random ones."""
+
+
+class PrefixTuning(_SoftPrompt):
+    """Train keys and values in front of those of the input, in every layer."""
+
+    type: Literal["prefix-tuning"] = "prefix-tuning"
+    """Prefix tuning"""
+
+    projection: Annotated[bool, Advanced()] = False
+    """Compute the keys and values by a small network while training, which is steadier and takes more memory."""
+
+
+class PTuning(_SoftPrompt):
+    """Train embeddings in front of the input through a small network."""
+
+    type: Literal["p-tuning"] = "p-tuning"
+    """P-tuning"""
+
+    encoder: Annotated[Literal["mlp", "lstm"], Advanced()] = "mlp"
+    """Kind of the network that makes the embeddings."""
+
+    encoder_width: Annotated[int, Advanced()] = Field(default=128, ge=1, le=65_536)
+    """Width of that network."""

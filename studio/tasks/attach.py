@@ -1,0 +1,64 @@
+"""Put a PEFT adapter beside a model for training: a new one, or one to go on with. All adapter methods do it here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from studio.config.workspace import Workspace
+from studio.tasks.adapter import adapter_folder, load, merged
+from studio.tasks.failures import TaskError
+
+Notice = Callable[[str], None]
+
+
+def attach(model: Any, config: Any, method: Mapping[str, Any], workspace: Workspace, notice: Notice) -> Any:
+    """The model with an adapter of `config` (a PeftConfig), or with the one that the plan's `method` goes on with.
+
+    Raises TaskError for modules that the model has not, and for adapters that do not fit.
+    """
+    from peft import get_peft_model
+
+    folders = [adapter_folder(path, workspace) for path in method["adapters"]]
+    if folders:
+        return _continued(model, folders, config, method, notice)
+    try:
+        return get_peft_model(model, config, autocast_adapter_dtype=method["float32"])
+    except ValueError as error:
+        if "arget modules" not in str(error):
+            raise
+        names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules() if "_proj" in name})
+        raise TaskError(
+            "method",
+            f"The model has no modules named {config.target_modules}.",
+            f"Set method.target_modules to all-linear or to some of its own: {', '.join(names)}.",
+        ) from error
+
+
+def _continued(model: Any, folders: list[Path], config: Any, method: Mapping[str, Any], notice: Notice) -> Any:
+    """All adapters but the last are merged into the base; the last one is trained on."""
+    if len(folders) > 1 and getattr(model, "is_quantized", False):
+        raise TaskError(
+            "method",
+            "Several adapters cannot be continued on quantized weights: merging the first ones would round them.",
+            "Set quantization.type=none, or merge them into a model first and choose that one.",
+        )
+    model = load(merged(model, folders[:-1]), folders[-1], trainable=True, float32=method["float32"])
+    found = model.peft_config["default"]
+    if found.peft_type != config.peft_type:
+        raise TaskError(
+            "method",
+            f"The adapter in {method['adapters'][-1]} is of type {found.peft_type.value}, "
+            f"and method.type={method['type']} trains {config.peft_type.value}.",
+            "Choose the method that made the adapter, or merge it into a model first and choose that one.",
+        )
+    if (getattr(found, "r", None), getattr(found, "lora_alpha", None)) != (
+        getattr(config, "r", None),
+        getattr(config, "lora_alpha", None),
+    ):
+        notice(
+            f"The adapter that is continued keeps its own rank {found.r} and alpha {found.lora_alpha}; "
+            "method.rank and method.alpha do not apply."
+        )
+    return model
