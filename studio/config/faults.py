@@ -40,8 +40,8 @@ MESSAGES: dict[str, str] = {
     "quantization.type=none.",
     "quantized_needs_lora": "{method} does not train beside weights in {bits}. Choose quantization.type=none, or "
     "method.type=lora.",
-    "adapters_need_lora": "Adapters are continued by a method that trains them, such as method.type=lora. Choose it, or "
-    "empty model.adapters.",
+    "adapters_need_lora": "Adapters are continued by a method that trains them, such as method.type=lora. Choose it, "
+    "or empty model.adapters.",
     "no_datasets": "Choose at least one dataset to train on.",
     "two_validation_sources": "Rows are held back by data.validation_size and taken from data.validation_datasets. "
     "Keep one of them.",

@@ -91,8 +91,8 @@ def test_a_bad_override_says_how_one_is_written() -> None:
 
 # For each rule a config that breaks it; a rule without one fails the test below.
 BREAKS: dict[str, dict[str, Any]] = {
-    "quantized_weights_need_an_adapter": {"quantization": {"type": "4bit"}, "method": {"type": "full"}},
-    "adapters_need_lora": {"model": {"adapters": ["saves/a"]}, "method": {"type": "freeze"}},
+    "combination_is_possible": {"quantization": {"type": "4bit"}, "method": {"type": "full"}},
+    "adapters_need_an_adapter_method": {"model": {"adapters": ["saves/a"]}, "method": {"type": "freeze"}},
     "datasets_are_chosen": {"data": {"datasets": []}},
     "one_source_of_validation": {"data": {"validation_size": 0.1, "validation_datasets": ["b"]}},
     "evaluation_is_possible": {"cadence": {"early_stopping_patience": 2}},
