@@ -11,9 +11,13 @@ from pathlib import Path
 
 from studio.config.io import dump, override, parse, read_yaml
 from studio.config.kinds import KINDS
+from studio.config.train import TrainConfig
 from studio.runs.checkpoints import checkpoints
+from studio.runs.configs import config_of
+from studio.runs.course import findings_of, offer
 from studio.runs.environment import mask_secrets
 from studio.runs.folder import RunFolder
+from studio.runs.metrics import MetricsLog
 from studio.runs.states import ENDED, State
 from studio.runs.store import Job
 from studio.runs.supervisor import Supervisor
@@ -71,7 +75,23 @@ def show(options: argparse.Namespace) -> int:
     for name, value in facts.items():
         if value:
             print(f"{name:<12} {value}")
+    _print_findings(folder)
     return 0
+
+
+def _print_findings(folder: RunFolder) -> None:
+    """What the numbers of a training run say, and what to change for another try."""
+    config = config_of(folder, TrainConfig)
+    if config is None or folder.job().kind != "train":
+        return
+    log = MetricsLog(folder.metrics_file)
+    log.poll()
+    findings = findings_of(folder, log, config)
+    for finding in findings:
+        print(f"{'finding':<12} {finding.sentence()}")
+    changes = offer(folder, config, findings)
+    if changes:
+        print(f"{'try again':<12} {' '.join(f'{path}={value}' for path, value in changes.items())}")
 
 
 def logs(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from studio import __version__
-from studio.cli import data, engines, evaluate
+from studio.cli import data, engines, evaluate, rewards
 from studio.config.workspace import ALLOW_VARIABLE, Workspace, allowed_folders
 
 Command = Callable[[argparse.Namespace], int]
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _jobs(commands, shared)
     data.add(commands, shared)
     engines.add(commands, shared)
+    rewards.add(commands, shared)
     _small(commands, shared)
     return parser
 

@@ -11,7 +11,10 @@ from studio.config.faults import ConfigError
 from studio.config.io import check as examine
 from studio.config.io import dump, override, parse, read_yaml
 from studio.config.kinds import KINDS
+from studio.config.layer_support import layer_faults
+from studio.config.quantization_support import quantization_faults
 from studio.data.chosen import dataset_faults
+from studio.runs.devices import has_gpu
 from studio.runs.states import State
 
 
@@ -79,7 +82,8 @@ def submit(options: argparse.Namespace) -> int:
 
     place = workspace(options)
     config = parse(tree_of(options.words), KINDS[options.kind].config)
-    if faults := dataset_faults(place, config):
+    unfit = [*quantization_faults(place, config, has_gpu), *layer_faults(place, config)]
+    if faults := [*dataset_faults(place, config), *unfit]:
         raise ConfigError(faults)
     supervisor = Supervisor(place)
     try:
@@ -102,6 +106,8 @@ def check(options: argparse.Namespace) -> int:
     config, faults = examine(tree_of(options.words), KINDS[options.kind].config)
     if config is not None:
         faults += dataset_faults(place, config)
+        faults += quantization_faults(place, config, has_gpu)
+        faults += layer_faults(place, config)
     for fault in faults:
         print(f"{fault.severity}: {fault}", file=sys.stderr)
     if config is None or any(fault.severity == "fault" for fault in faults):

@@ -26,7 +26,11 @@ class Refusal:
         return all(not group or value in group for group, value in pairs)
 
 
-REFUSALS: tuple[Refusal, ...] = ()
+_NOT_PLAIN_TEXT = frozenset({"reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo", "rloo"})
+
+REFUSALS: tuple[Refusal, ...] = (
+    Refusal("method.type", "longlora_stage", stages=_NOT_PLAIN_TEXT, methods=frozenset({"longlora"})),
+)
 
 
 def refused(stage: Any, method: Any, quantization: Any) -> Iterator[Fault]:

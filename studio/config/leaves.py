@@ -23,7 +23,8 @@ class Leaf:
 
     `path` is how a person writes it (method.rank); `key` also names the member of the union that it belongs to
     (method.lora.rank) and is unique, so it names widgets and translations. `options` are the values that the schema
-    allows, `option_labels` their names for people; `alone` are words that may stand in the place of a list.
+    allows, `option_labels` their names for people and `option_abouts` a sentence on each, as far as there is one;
+    `alone` are words that may stand in the place of a list.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Leaf:
     at_least: float | None
     at_most: float | None
     whole: bool
+    option_abouts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -160,6 +162,7 @@ def _union_leaves(name: str, field: FieldInfo, variants: tuple[Any, ...]) -> Ite
         at_least=None,
         at_most=None,
         whole=False,
+        option_abouts=tuple(" ".join((variant.__doc__ or "").split()) for variant in variants),
     )
     for tag, variant in zip(tags, variants, strict=True):
         for inner, inner_field in variant.model_fields.items():
@@ -180,6 +183,12 @@ def leaves(schema: type[BaseModel]) -> tuple[Leaf, ...]:
         else:
             found.append(_leaf("", None, name, field))
     return tuple(found)
+
+
+def members(schema: type[BaseModel], section: str) -> dict[str, type[BaseModel]]:
+    """The classes of the union that the section is, by their type; empty when it is none. Raises KeyError."""
+    sections = [one for one in _members(schema.model_fields[section].annotation) if _is_section(one)]
+    return {str(one.model_fields["type"].default): one for one in sections} if len(sections) > 1 else {}
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from studio.config.section import Advanced, Choices
 
 EVERY_QUANTIZATION = frozenset({"4bit", "8bit", "hqq", "torchao", "eetq", "checkpoint"})
 BITSANDBYTES = frozenset({"4bit", "8bit"})
+EIGHT_BIT = frozenset({"8bit"})  # peft takes the shapes of LoHa and LoKr from the weights, which 4 bits pack into a row
 
 Targets = Annotated[Literal["all-linear"] | list[str], Choices("target_modules")]
 
@@ -20,6 +21,7 @@ class _Adapter(MethodSection):
 
     adapter: ClassVar[bool] = True
     merges: ClassVar[bool] = True
+    usual_rates: ClassVar[tuple[float, float]] = (1e-4, 5e-4)
 
     target_modules: Targets = Field(default="all-linear", min_length=1)
     """Which matrices get an adapter: all-linear, a list of names such as [q_proj, v_proj], or one regular expression
@@ -113,7 +115,7 @@ class LongLora(_LowRank):
     """LongLoRA"""
 
     group_share: float = Field(default=0.25, gt=0, le=1)
-    """Share of a row that one group of attention covers; every second head looks at groups shifted by half of one."""
+    """Share of a row that one group of attention covers; half of the heads look at groups shifted by half of one."""
 
     train_embeddings: bool = True
     """Train embeddings and norms too, which long contexts need."""
@@ -123,6 +125,7 @@ class AdaLora(_Adapter):
     """LoRA that moves its rank to the matrices that need it (AdaLoRA)."""
 
     quantized_bases: ClassVar[frozenset[str]] = BITSANDBYTES
+    usual_rates: ClassVar[tuple[float, float]] = (5e-4, 5e-3)
 
     type: Literal["adalora"] = "adalora"
     """AdaLoRA"""
@@ -153,6 +156,7 @@ class Vera(_Adapter):
     """Train two vectors beside random matrices that all layers share (VeRA)."""
 
     quantized_bases: ClassVar[frozenset[str]] = BITSANDBYTES
+    usual_rates: ClassVar[tuple[float, float]] = (1e-3, 2e-2)
 
     type: Literal["vera"] = "vera"
     """VeRA"""
@@ -166,6 +170,9 @@ class Vera(_Adapter):
 
 class Loha(_Adapter):
     """Low rank with a Hadamard product of two pairs of matrices (LoHa)."""
+
+    quantized_bases: ClassVar[frozenset[str]] = EIGHT_BIT
+    usual_rates: ClassVar[tuple[float, float]] = (1e-4, 1e-3)
 
     type: Literal["loha"] = "loha"
     """LoHa"""
@@ -182,6 +189,9 @@ class Loha(_Adapter):
 
 class Lokr(_Adapter):
     """Low rank with a Kronecker product (LoKr)."""
+
+    quantized_bases: ClassVar[frozenset[str]] = EIGHT_BIT
+    usual_rates: ClassVar[tuple[float, float]] = (1e-4, 1e-3)
 
     type: Literal["lokr"] = "lokr"
     """LoKr"""
@@ -203,6 +213,7 @@ class Oft(_Adapter):
     """Turn the weights by an orthogonal matrix instead of adding to them (OFT)."""
 
     quantized_bases: ClassVar[frozenset[str]] = BITSANDBYTES
+    usual_rates: ClassVar[tuple[float, float]] = (1e-4, 1e-3)
 
     type: Literal["oft"] = "oft"
     """OFT"""
@@ -220,6 +231,7 @@ class Ia3(MethodSection):
     adapter: ClassVar[bool] = True
     merges: ClassVar[bool] = True
     quantized_bases: ClassVar[frozenset[str]] = BITSANDBYTES
+    usual_rates: ClassVar[tuple[float, float]] = (1e-3, 1e-2)
 
     type: Literal["ia3"] = "ia3"
     """IA³"""

@@ -18,3 +18,9 @@ class MethodSection(Section):
 
     quantized_bases: ClassVar[frozenset[str]] = frozenset()
     """The types of quantization whose frozen weights it can train beside."""
+
+    usual_rates: ClassVar[tuple[float, float]] = (1e-6, 5e-5)
+    """Learning rates between which its papers and libraries most often begin, with an optimizer such as AdamW."""
+
+    recomputes: ClassVar[bool] = True
+    """It bears gradient checkpointing: activations that are computed a second time in the backward pass."""

@@ -51,3 +51,9 @@ class ModelConfig(BaseModelConfig):
 
     adapters: Annotated[list[str], Choices("adapters")] = Field(title="Continue from adapters", default=[])
     """LoRA adapters or checkpoints to continue from: the last one is trained on, those before it are merged first."""
+
+    new_tokens: Annotated[list[str], Advanced()] = Field(default=[])
+    """Words that become one token each. Their embeddings begin as the mean of all others and are trained along."""
+
+    resize_vocabulary: Annotated[bool, Advanced()] = False
+    """Give the model embeddings for tokens that its tokenizer knows and it does not; new tokens do so by themselves."""

@@ -13,6 +13,7 @@ from studio.config.export import ExportConfig
 from studio.config.generate import GenerateConfig
 from studio.config.jobs import JobConfig
 from studio.config.kinds import kind_of
+from studio.config.quantization import Hqq, Quantization
 from studio.config.serve import ServeConfig
 from studio.config.train import TrainConfig
 
@@ -32,8 +33,15 @@ def model_words(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.").lower()[:40] or "model"
 
 
+def _bits(quantization: Quantization) -> str:
+    """How quantized weights show in a name; a checkpoint most often says it in its own."""
+    if isinstance(quantization, Hqq):
+        return f"hqq{quantization.bits}"
+    return {"4bit": "q4", "8bit": "q8", "torchao": "int8", "eetq": "eetq"}.get(quantization.type, "")
+
+
 def _train(config: TrainConfig) -> str:
-    bits = {"none": "", "4bit": "q4", "8bit": "q8"}[config.quantization.type]
+    bits = _bits(config.quantization)
     stage = "" if config.stage.type == "sft" else f"{config.stage.type}-"
     return f"{model_words(config.model.path)}-{stage}{bits}{config.method.type}"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from studio.config.section import Advanced, Choices, Section
+from studio.config.section import Advanced, Choices, Section, on_or_off
 
 Scheduler = Literal[
     "linear",
@@ -49,10 +49,14 @@ class OptimisationConfig(Section):
     """End the run after so many steps, whatever the epochs say; empty follows the epochs."""
 
     optimizer: Annotated[str, Choices("optimizers"), Advanced()] = Field(default="adamw_torch_fused", min_length=1)
-    """Optimizer by the name that transformers gives it."""
+    """What turns gradients into steps; docs/methods.md says what each name is."""
 
     optimizer_arguments: Annotated[dict[str, Any], Advanced()] = Field(default={})
-    """Further arguments of the optimizer."""
+    """Further arguments of the optimizer, such as {momentum: 0.9} for sgd or {rank: 64} for galore_adamw."""
+
+    optimizer_target_modules: Annotated[list[str], Choices("target_modules"), Advanced()] = Field(default=[])
+    """Modules whose matrices GaLore and APOLLO project, or blocks of layers that BAdam takes in turn; empty takes all
+    linear layers, or each layer."""
 
     lr_scheduler_kwargs: Annotated[dict[str, Any], Advanced()] = Field(title="Schedule arguments", default={})
     """Further arguments of the schedule, such as {min_lr_rate: 0.1} or {num_cycles: 2}."""
@@ -69,7 +73,10 @@ class OptimisationConfig(Section):
     precision: Annotated[Literal["auto", "bf16", "fp16", "fp32", "pure_bf16"], Advanced()] = "auto"
     """Number format of the computation: auto takes bf16 where the device has it, else fp32."""
 
-    gradient_checkpointing: Annotated[Literal["auto", "on", "off"], Advanced()] = "auto"
+    tf32: Annotated[bool, Advanced()] = Field(title="TF32", default=False)
+    """Multiply float32 numbers with 10 bits of mantissa, which NVIDIA GPUs do several times faster."""
+
+    gradient_checkpointing: Annotated[Literal["auto", "on", "off"], BeforeValidator(on_or_off), Advanced()] = "auto"
     """Compute activations twice to save memory: auto does so on a GPU, and not on a CPU."""
 
     group_by_length: Annotated[bool, Advanced()] = True
@@ -77,3 +84,6 @@ class OptimisationConfig(Section):
 
     torch_compile: Annotated[bool, Advanced()] = Field(title="torch.compile", default=False)
     """Compile the model before training: a slow start, then faster steps on a GPU."""
+
+    liger_kernel: Annotated[bool, Advanced()] = Field(title="Liger kernels", default=False)
+    """Replace norms, rotations and feed-forward layers by fused kernels (Liger), which save memory on a GPU."""

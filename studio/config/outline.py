@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from studio.config.method import Lora
 from studio.config.train import TrainConfig
 
 
@@ -14,6 +13,7 @@ from studio.config.train import TrainConfig
 class Outline:
     """The facts that a summary is made of. `figure` is the key and value of the method's main setting, if any."""
 
+    stage: str
     model: str
     method: str
     figure: tuple[str, int] | None
@@ -26,12 +26,14 @@ class Outline:
 def outline(config: TrainConfig, rows: int | None) -> Outline:
     """The facts about a run on `rows` rows; without their number, or when rows are packed, the steps are unknown."""
     method, fixed = config.method, config.optimisation.max_steps
+    rank = getattr(method, "rank", None)  # the main figure of those that have one
     batch = config.optimisation.per_device_train_batch_size * config.optimisation.gradient_accumulation_steps
     unknown = rows is None or config.data.packing
     return Outline(
+        stage=config.stage.type,
         model=PurePosixPath(config.model.path.rstrip("/")).name,
         method=method.type,
-        figure=("method.lora.rank", method.rank) if isinstance(method, Lora) else None,
+        figure=(f"method.{method.type}.rank", rank) if isinstance(rank, int) else None,
         quantization=config.quantization.type,
         rows_a_step=batch,
         steps=fixed if fixed is not None else None if unknown else _steps(config, rows or 0, batch),

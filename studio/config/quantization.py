@@ -49,7 +49,7 @@ class Hqq(Section):
     """HQQ"""
 
     bits: Literal["8", "6", "5", "4", "3", "2", "1"] = "4"
-    """Bits a weight; below 4 a small model loses much."""
+    """Bits a weight; below 4 a model loses much, and 6 and 5 take the room of 8."""
 
     group_size: Annotated[int, Advanced()] = Field(default=64, ge=8, le=1024)
     """Weights that share a scale: fewer is closer to the original and larger."""

@@ -7,7 +7,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studio.config import evaluate_rules, export_rules, generate_rules, serve_rules
+from studio.config import (
+    attention_rules,
+    evaluate_rules,
+    export_rules,
+    generate_rules,
+    lora_rules,
+    method_rules,
+    online_rules,
+    optimizer_rules,
+    preference_rules,
+    serve_rules,
+    vocabulary_rules,
+)
 from studio.config.catalogue import find
 from studio.config.combinations import refused
 from studio.config.evaluate import EvaluateConfig
@@ -20,13 +32,11 @@ from studio.config.quantization import EightBit, NoQuantization
 from studio.config.serve import ServeConfig
 from studio.config.stage import Sft
 from studio.config.train import TrainConfig
+from studio.config.stage_trainer_arguments import OWN_ARGUMENTS
 from studio.config.trainer_arguments import FIELD_OF_ARGUMENT, FORBIDDEN_ARGUMENTS, FREE_ARGUMENTS
 
 Rule = Callable[[TrainConfig], Iterator[Fault]]
 
-# Above these a run usually diverges or forgets; the values that the LoRA and instruction-tuning papers use lie below.
-HIGH_RATE_LORA = 1e-3
-HIGH_RATE_FULL = 1e-4
 _SECRET = re.compile(r"(token|api_key|apikey|secret|password)$", re.IGNORECASE)
 
 
@@ -102,15 +112,17 @@ def half_precision_needs_a_gpu(config: TrainConfig) -> Iterator[Fault]:
 
 def trainer_arguments_are_known(config: TrainConfig) -> Iterator[Fault]:
     """Further arguments must exist, must not contradict a field, and must not hold a secret."""
+    own = OWN_ARGUMENTS[config.stage.type]
+    fields, free = {**FIELD_OF_ARGUMENT, **own.fields}, FREE_ARGUMENTS | own.free
     for key in config.trainer:
-        if key in FIELD_OF_ARGUMENT:
-            yield Fault("trainer", "trainer_reserved", details={"key": key, "field": FIELD_OF_ARGUMENT[key]})
+        if key in fields:
+            yield Fault("trainer", "trainer_reserved", details={"key": key, "field": fields[key]})
         elif _SECRET.search(key):
             yield Fault("trainer", "secret_in_config")
-        elif key in FORBIDDEN_ARGUMENTS:
+        elif key in FORBIDDEN_ARGUMENTS or key in own.refused:
             yield Fault("trainer", "trainer_forbidden", details={"key": key})
-        elif key not in FREE_ARGUMENTS:
-            near = difflib.get_close_matches(key, sorted(FREE_ARGUMENTS | set(FIELD_OF_ARGUMENT)), n=1)
+        elif key not in free:
+            near = difflib.get_close_matches(key, sorted(free | set(fields)), n=1)
             details = {"key": key, **({"near": near[0]} if near else {})}
             yield Fault("trainer", "trainer_unknown_near" if near else "trainer_unknown", details=details)
 
@@ -120,16 +132,6 @@ def rope_factor_has_a_use(config: TrainConfig) -> Iterator[Fault]:
     default = type(config.model).model_fields["rope_factor"].default
     if config.model.rope_scaling == "none" and config.model.rope_factor != default:
         yield hint("model.rope_factor", "rope_factor_unused")
-
-
-def learning_rate_is_usual(config: TrainConfig) -> Iterator[Fault]:
-    """A rate far above what is usual for the method most often destroys the model."""
-    rate = config.optimisation.learning_rate
-    if isinstance(config.method, Lora):
-        if rate > HIGH_RATE_LORA:
-            yield hint("optimisation.learning_rate", "rate_high_lora", f"{rate:g}")
-    elif rate > HIGH_RATE_FULL:
-        yield hint("optimisation.learning_rate", "rate_high_full", f"{rate:g}", method=config.method.type)
 
 
 def alpha_is_near_the_rank(config: TrainConfig) -> Iterator[Fault]:
@@ -163,7 +165,7 @@ def remote_code_is_meant(config: TrainConfig) -> Iterator[Fault]:
 def base_models_need_a_template(config: TrainConfig) -> Iterator[Fault]:
     """A base model's tokenizer has most often no chat template; the catalogue says which one suits it."""
     known = find(config.model.path)
-    if known and known.template and isinstance(config.stage, Sft) and config.model.chat_template == "auto":
+    if known and known.template and config.stage.type != "pretrain" and config.model.chat_template == "auto":
         yield hint("model.chat_template", "base_model_template", known.name, template=known.template)
 
 
@@ -185,13 +187,19 @@ RULES: tuple[Rule, ...] = (
     half_precision_needs_a_gpu,
     trainer_arguments_are_known,
     rope_factor_has_a_use,
-    learning_rate_is_usual,
     alpha_is_near_the_rank,
     epochs_are_usual,
     full_training_warms_up,
     remote_code_is_meant,
     base_models_need_a_template,
     eight_bit_has_a_gpu,
+    *lora_rules.RULES,
+    *optimizer_rules.RULES,
+    *method_rules.RULES,
+    *online_rules.RULES,
+    *preference_rules.RULES,
+    *attention_rules.RULES,
+    *vocabulary_rules.RULES,
 )
 
 

@@ -46,3 +46,8 @@ def with_default_type(default: str) -> Callable[[Any], Any]:
         return cast("Any", value)
 
     return fill
+
+
+def on_or_off(value: Any) -> Any:
+    """YAML reads the words on and off as true and false; where a setting takes the words, they are put back."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

@@ -51,6 +51,10 @@ class ServingConfig(Section):
     adapters: Annotated[list[str], Choices("adapters")] = Field(title="Adapters beside the base", default=[])
     """Adapters that are served beside the base model, each under the name of its run."""
 
+    merged: Annotated[list[str], Choices("adapters"), Advanced()] = Field(title="Merged first", default=[])
+    """Adapters that are merged into the base before those above are put beside it, in this order: what these were
+    trained on."""
+
     host: Annotated[str, Advanced()] = Field(title="Address", default="127.0.0.1", min_length=1)
     """Address to listen on. Others than 127.0.0.1 need a key."""
 

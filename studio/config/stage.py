@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -41,3 +42,14 @@ Stage = Annotated[
     Field(discriminator="type"),
     BeforeValidator(with_default_type("sft")),
 ]
+
+STAGES: dict[str, type[StageSection]] = {
+    str(section.model_fields["type"].default): section for section in get_args(get_args(Stage)[0])
+}
+"""Every stage by its type, in the order of the form."""
+
+
+def stages_learning(kinds: Iterable[str]) -> list[str]:
+    """The types of the stages that learn from rows of one of these kinds."""
+    wanted = frozenset(kinds)
+    return [name for name, section in STAGES.items() if section.kinds & wanted]

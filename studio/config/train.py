@@ -56,3 +56,9 @@ class TrainConfig(JobConfig):
 
     trainer: Annotated[dict[str, Any], Advanced()] = Field(title="Further trainer arguments", default={})
     """Further arguments of the trainer by their own names, for what has no field here."""
+
+    @property
+    def merged_adapters(self) -> list[str]:
+        """The adapters that are merged into the base before the training: the result stands on them."""
+        on_top = getattr(self.method, "create_new_adapter", False)
+        return list(self.model.adapters if on_top else self.model.adapters[:-1])

@@ -1,7 +1,7 @@
 """Which further arguments the trainer takes, and which of them Studio sets from fields of its own.
 
-A snapshot of the field names of TRL's SFTConfig at the pinned version, so that a config is checked without importing
-torch. A test compares it with the installed trainer.
+A snapshot of the field names that all trainers share at the pinned versions, so that a config is checked without
+importing torch; `stage_trainer_arguments` has those of each stage. A test compares both with the installed trainers.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ FIELD_OF_ARGUMENT: dict[str, str] = {
     "num_train_epochs": "optimisation.num_train_epochs",
     "optim": "optimisation.optimizer",
     "optim_args": "optimisation.optimizer_arguments",
+    "optim_target_modules": "optimisation.optimizer_target_modules",
     "packing": "data.packing",
     "per_device_eval_batch_size": "cadence.per_device_eval_batch_size",
     "per_device_train_batch_size": "optimisation.per_device_train_batch_size",
@@ -38,10 +39,12 @@ FIELD_OF_ARGUMENT: dict[str, str] = {
     "save_strategy": "cadence.save_steps",
     "save_total_limit": "cadence.save_total_limit",
     "seed": "seed",
+    "tf32": "optimisation.tf32",
     "torch_compile": "optimisation.torch_compile",
     "train_sampling_strategy": "optimisation.group_by_length",
     "trust_remote_code": "model.trust_remote_code",
     "use_cpu": "devices.use",
+    "use_liger_kernel": "optimisation.liger_kernel",
     "warmup_steps": "optimisation.warmup_steps",
     "weight_decay": "optimisation.weight_decay",
 }
@@ -74,30 +77,17 @@ FORBIDDEN_ARGUMENTS: frozenset[str] = frozenset(
 # Arguments that pass through under their own names.
 FREE_ARGUMENTS: frozenset[str] = frozenset(
     """
-    accelerator_config activation_checkpointing_kwargs activation_offloading adam_beta1 adam_beta2 adam_epsilon
-    auto_find_batch_size average_tokens_across_devices batch_eval_metrics bf16_full_eval data_seed
-    dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context dataloader_num_workers
-    dataloader_persistent_workers dataloader_pin_memory dataloader_prefetch_factor ddp_backend
-    ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters ddp_static_graph ddp_timeout debug
-    deepspeed do_eval do_predict do_train eos_token eval_accumulation_steps eval_delay eval_do_concat_batches
-    eval_on_start eval_packing eval_use_gather_object fp16_full_eval fsdp fsdp_config full_determinism
-    greater_is_better hub_always_push hub_model_id hub_private_repo hub_revision hub_strategy
-    include_for_metrics include_num_input_tokens_seen label_names label_smoothing_factor length_column_name
-    liger_kernel_config local_rank log_level log_level_replica log_on_each_node logging_first_step loss_type
-    metric_for_best_model optim_target_modules pad_to_multiple_of pad_token packing_strategy padding_free
-    parallelism_config prediction_loss_only project router_aux_loss_coef
-    save_on_each_node shuffle_dataset skip_memory_metrics tf32 torch_compile_backend torch_compile_mode
-    torch_empty_cache_steps trackio_bucket_id trackio_space_id trackio_static_space_id use_cache
-    use_liger_kernel
-    """.split()
-)
-
-OPTIMIZERS: tuple[str, ...] = tuple(
-    """
-    adamw_torch_fused adamw_torch adamw_8bit adamw_bnb_8bit paged_adamw_32bit paged_adamw_8bit adamw_torch_8bit
-    adamw_torch_4bit adamw_anyprecision ademamix ademamix_8bit paged_ademamix_32bit paged_ademamix_8bit
-    lion_32bit lion_8bit paged_lion_32bit paged_lion_8bit adafactor sgd adagrad rmsprop rmsprop_bnb
-    rmsprop_bnb_8bit rmsprop_bnb_32bit stable_adamw grokadamw schedule_free_adamw schedule_free_radam
-    schedule_free_sgd
+    accelerator_config activation_checkpointing_kwargs adam_beta1 adam_beta2 adam_epsilon auto_find_batch_size
+    average_tokens_across_devices batch_eval_metrics bf16_full_eval data_seed dataloader_drop_last
+    dataloader_in_order dataloader_multiprocessing_context dataloader_num_workers dataloader_persistent_workers
+    dataloader_pin_memory dataloader_prefetch_factor ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb
+    ddp_find_unused_parameters ddp_static_graph ddp_timeout debug deepspeed do_eval do_predict do_train
+    eval_accumulation_steps eval_delay eval_do_concat_batches eval_on_start eval_use_gather_object fp16_full_eval
+    fsdp fsdp_config full_determinism greater_is_better hub_always_push hub_model_id hub_private_repo hub_revision
+    hub_strategy include_for_metrics include_num_input_tokens_seen label_names label_smoothing_factor
+    length_column_name liger_kernel_config local_rank log_level log_level_replica log_on_each_node
+    logging_first_step metric_for_best_model parallelism_config prediction_loss_only project save_on_each_node
+    skip_memory_metrics torch_compile_backend torch_compile_mode torch_empty_cache_steps trackio_bucket_id
+    trackio_space_id trackio_static_space_id use_cache
     """.split()
 )

@@ -7,10 +7,11 @@ import difflib
 from studio.config.faults import Fault
 from studio.config.jobs import JobConfig
 from studio.config.leaves import applies, leaves, value_at
+from studio.config.stage import stages_learning
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.data.examples import DataError
-from studio.data.listing import list_datasets
+from studio.data.listing import DatasetSummary, list_datasets
 
 
 def dataset_faults(workspace: Workspace, config: JobConfig) -> list[Fault]:
@@ -35,7 +36,20 @@ def dataset_faults(workspace: Workspace, config: JobConfig) -> list[Fault]:
                 faults.append(Fault(path, "no_such_dataset_near" if near else "no_such_dataset", name, {"near": near}))
             elif entry.problem:
                 faults.append(Fault(path, "broken_dataset", name, {"reason": entry.problem}))
+            elif isinstance(config, TrainConfig) and not entry.fits(config.stage.kinds):
+                faults.append(_unfit(path, entry, config))
     return faults
+
+
+def _unfit(path: str, entry: DatasetSummary, config: TrainConfig) -> Fault:
+    """The rows are of another kind than the stage learns from, which its entry in the registry tells."""
+    details = {
+        "kinds": ", ".join(sorted(entry.kinds)),
+        "stage": config.stage.type,
+        "wanted": ", ".join(sorted(config.stage.kinds)),
+        "stages": ", ".join(stages_learning(entry.kinds)),
+    }
+    return Fault(path, "wrong_rows", entry.name, details)
 
 
 def chosen_rows(workspace: Workspace, config: TrainConfig) -> int | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from studio.config.workspace import Workspace
-from studio.data.examples import DataError
+from studio.data.examples import DataError, Kind
 from studio.data.fetched import NotFetched
 from studio.data.files import files_of
+from studio.data.formats import MEDIA
 from studio.data.indexing import finish_indexing
 from studio.data.pages import open_pages
 from studio.data.registry import BrokenEntry, DatasetEntry, load_registry, locate
@@ -18,7 +21,7 @@ class DatasetSummary:
     """One line of the list. `size` in bytes; `rows` None while they are not counted; `problem`: why it cannot be used.
 
     `indexed` is the share of its file whose rows are counted; `to_fetch` says that it comes from a hub or a cloud and
-    is not here yet: training fetches it.
+    is not here yet: training fetches it. `kinds` are those of its rows, as far as its entry tells.
     """
 
     name: str
@@ -29,6 +32,32 @@ class DatasetSummary:
     problem: str | None = None
     indexed: float = 1.0
     to_fetch: bool = False
+    kinds: frozenset[Kind] = frozenset()
+
+    def fits(self, kinds: Collection[str]) -> bool:
+        """Whether a stage that learns from these kinds may find rows here; without a word in the entry, it may."""
+        return not self.kinds or not self.kinds.isdisjoint(kinds)
+
+
+def kinds_of(entry: DatasetEntry) -> frozenset[Kind]:
+    """The kinds of rows that an entry of the registry leads to, told without reading a row."""
+    if entry.formatting == "text" or PurePath(entry.file_name or "").suffix == ".txt":
+        return frozenset({"text"})
+    if entry.formatting == "prompt":
+        return frozenset({"prompt"})
+    found: set[Kind] = {"chat"}
+    if entry.ranking:
+        found = {"preference"}
+    elif "kto_tag" in entry.named_columns:
+        found = {"judged"}
+    else:
+        if entry.formatting != "alpaca" or "tools" in entry.named_columns:
+            found.add("tools")
+        if entry.formatting == "alpaca" and "prompt" in entry.named_columns and "response" not in entry.named_columns:
+            found.add("text")
+    if not entry.named_columns.isdisjoint(MEDIA):
+        found.add("media")
+    return frozenset(found)
 
 
 def list_datasets(workspace: Workspace, *, wait: bool = False) -> list[DatasetSummary]:
@@ -44,14 +73,15 @@ def _summary(workspace: Workspace, entry: DatasetEntry | BrokenEntry, wait: bool
     if isinstance(entry, BrokenEntry):
         return DatasetSummary(entry.name, problem=entry.reason)
     name, formatting, file = entry.name, entry.formatting, entry.file_name or entry.remote or ""
+    kinds = kinds_of(entry)
     try:
         path = locate(workspace, entry)
         files = files_of(path, file)
         size = sum(part.stat().st_size for part in files)
     except NotFetched:
-        return DatasetSummary(name, formatting, file, to_fetch=True)
+        return DatasetSummary(name, formatting, file, to_fetch=True, kinds=kinds)
     except (DataError, OSError) as error:
-        return DatasetSummary(name, formatting, file, problem=str(error))
+        return DatasetSummary(name, formatting, file, problem=str(error), kinds=kinds)
     pages = open_pages(workspace, path)
     try:
         rows, indexed = pages.places(), pages.progress()
@@ -60,5 +90,5 @@ def _summary(workspace: Workspace, entry: DatasetEntry | BrokenEntry, wait: bool
                 finish_indexing(workspace.cache, part)
             rows, indexed = pages.places(), pages.progress()
     except (DataError, OSError):  # the page of the dataset says what is wrong with its file
-        return DatasetSummary(name, formatting, file, size)
-    return DatasetSummary(name, formatting, file, size, rows, indexed=indexed)
+        return DatasetSummary(name, formatting, file, size, kinds=kinds)
+    return DatasetSummary(name, formatting, file, size, rows, indexed=indexed, kinds=kinds)

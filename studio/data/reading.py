@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.config.stage import STAGES, stages_learning
 from studio.config.workspace import Workspace
 from studio.data.examples import BadRow, DataError, Example, Kind
 from studio.data.files import RawRow, rows_of
@@ -16,13 +17,21 @@ from studio.data.values import refuse_unfilled
 
 NAMED_ROWS = 10  # broken rows that a message names; the rest is counted
 
-# Why a stage that learns texts and conversations cannot use a row of the other kinds.
-UNTRAINABLE: Mapping[Kind, str] = {
-    "prompt": "it has no answer, only a prompt.",
-    "preference": "it holds preferences (a chosen and a rejected answer), which no stage here trains on.",
-    "judged": "it judges an answer (kto_tag), which no stage here trains on.",
-    "media": "it has pictures, sound or film, which cannot be trained on so far.",
+# What a row of each kind is, to say why a stage cannot use it.
+KIND_WORDS: Mapping[Kind, str] = {
+    "text": "it is plain text",
+    "chat": "it is a conversation with an answer of its own",
+    "tools": "it is a conversation with tools",
+    "prompt": "it has no answer, only a prompt",
+    "preference": "it holds preferences (a chosen and a rejected answer)",
+    "judged": "it judges an answer (kto_tag)",
+    "media": "it has pictures, sound or film",
 }
+
+# Texts and whole conversations, as whoever only wants to read some takes them.
+PLAIN_KINDS: frozenset[str] = frozenset({"text", "chat", "tools"})
+# What some stage learns from.
+TRAINABLE: frozenset[str] = frozenset[str]().union(*(stage.kinds for stage in STAGES.values()))
 
 
 @dataclass
@@ -48,18 +57,24 @@ class Reading:
 
 
 def read_datasets(
-    workspace: Workspace, names: list[str], *, max_samples: int | None = None, seed: int = 42, strict: bool = True
+    workspace: Workspace,
+    names: list[str],
+    *,
+    kinds: Collection[str] = PLAIN_KINDS,
+    max_samples: int | None = None,
+    seed: int = 42,
+    strict: bool = True,
 ) -> Reading:
     """The examples to train on of the named datasets one after another, at most `max_samples` (the first) of each.
 
     With `strict` a broken row raises DataError that names the first ten and counts all; without it they are left out
-    and counted. A row of a kind that cannot be trained on counts as broken. Raises DataError for an unknown dataset, a
-    missing file and a file that cannot be read.
+    and counted. A row of another kind than `kinds`, those that a stage learns from, counts as broken. Raises DataError
+    for an unknown dataset, a missing file and a file that cannot be read.
     """
     registry, reading = load_registry(workspace), Reading()
     for name in names:
         entry = find_entry(registry, name)
-        part = _trainable(read_entry_file(workspace, entry))
+        part = _trainable(read_entry_file(workspace, entry), kinds)
         for bad in part.named:
             reading.refuse(bad)
         reading.broken += part.broken - len(part.named)
@@ -109,20 +124,22 @@ def example_of(raw: RawRow, entry: DatasetEntry) -> Example | BadRow:
         return BadRow(raw.source, raw.row, str(error), raw.line, error.problem)
 
 
-def refuse_untrainable(example: Example) -> None:
-    """Raises DataError for a row that is whole, but that a stage of texts and conversations must not learn."""
-    reason = UNTRAINABLE.get(example.kind)
-    if reason is not None:
-        raise DataError(reason, "type")
-    for text in (example.text or "", *(message.content for message in example.messages)):
+def refuse_untrainable(example: Example, kinds: Collection[str] = TRAINABLE) -> None:
+    """Raises DataError for a row that is whole, but that a stage which learns from `kinds` must not learn."""
+    if example.kind not in kinds:
+        stages = " or ".join(stages_learning([example.kind]))
+        way = f"this stage does not learn from. Choose stage.type={stages}." if stages else "no stage learns from."
+        raise DataError(f"{KIND_WORDS[example.kind]}, which {way}", "type")
+    sides = [side for side in (example.chosen, example.rejected) if side is not None]
+    for text in (example.text or "", *(message.content for message in (*example.messages, *sides))):
         refuse_unfilled(text)
 
 
-def _trainable(part: Reading) -> Reading:
+def _trainable(part: Reading, kinds: Collection[str]) -> Reading:
     kept = Reading(broken=part.broken, named=part.named)
     for example in part.examples:
         try:
-            refuse_untrainable(example)
+            refuse_untrainable(example, kinds)
         except DataError as error:
             kept.refuse(BadRow(example.source, example.row, str(error), example.line, error.problem))
         else:

@@ -56,6 +56,11 @@ def inventory(env: Mapping[str, str] | None = None) -> list[Device]:
     return [*_gpus((os.environ if env is None else env).get("CUDA_VISIBLE_DEVICES")), cpu]
 
 
+def has_gpu() -> bool:
+    """Whether there is a GPU that a run could get."""
+    return any(device.name != CPU for device in inventory())
+
+
 def machine_facts() -> MachineFacts:
     """Cores, load and main memory; a container's own limit counts where it is smaller than the machine."""
     memory = psutil.virtual_memory()

@@ -12,6 +12,8 @@ from studio.runs.states import State
 EXIT_STOPPED = 10
 """The worker's exit code after it was asked to stop and saved a checkpoint."""
 
+GPU_MEMORY, MEMORY = "gpu_memory", "main_memory"
+
 READ_LOG = "Read the end of the log for where it happened."
 RESUME = "Press resume: it goes on from what was saved last, or from the beginning if there is nothing."
 LESS_MEMORY = "use a smaller batch with more accumulation, a shorter cutoff, or gradient checkpointing"
@@ -27,11 +29,15 @@ _LONGEST_CAUSE = 600
 
 
 class Ending(NamedTuple):
-    """The state, why, and what to do about it; both texts are empty where there is nothing to say."""
+    """The state, why, and what to do about it; both texts are empty where there is nothing to say.
+
+    `kind` is the class of the cause as a short word, where it is known: gpu_memory, main_memory, disk_full, package …
+    """
 
     state: State
     cause: str = ""
     advice: str = ""
+    kind: str = ""
 
 
 def ending(
@@ -55,11 +61,11 @@ def ending(
     if code == EXIT_STOPPED and failure is None:
         return Ending(State.STOPPED, "Stopped on request." if asked else "The worker stopped by itself.", RESUME)
     if failure is not None:
-        return Ending(State.FAILED, failure.cause, failure.advice)
+        return Ending(State.FAILED, failure.cause, failure.advice, failure.kind)
     if asked == "stop" and code in (-signals.SIGTERM, -signals.SIGKILL):
         return _cut_short(-code)
     if memory_killed and (code == -signals.SIGKILL or _KILLED_CHILD.search(log)):
-        return Ending(State.FAILED, "Main memory ran out and the system killed the run.", _memory_advice())
+        return Ending(State.FAILED, "Main memory ran out and the system killed the run.", _memory_advice(), MEMORY)
     if code < 0:
         return (code in _CRASHES and _recognised(log)) or _by_signal(-code)
     return _from_log(log) or Ending(State.FAILED, f"The worker ended with exit code {code}.", READ_LOG)
@@ -95,7 +101,7 @@ def _by_signal(number: int) -> Ending:
         name = "unknown"
     if number == signals.SIGKILL:
         cause = "Killed by signal 9 (SIGKILL): by a person, or most often by the system because main memory ran out."
-        return Ending(State.FAILED, cause, _memory_advice())
+        return Ending(State.FAILED, cause, _memory_advice(), MEMORY)
     if -number in _CRASHES:
         advice = "A library crashed. Run `studio doctor`, read the end of the log, then resume."
         return Ending(State.FAILED, f"Crashed with signal {number} ({name}).", advice)
@@ -110,13 +116,13 @@ def _recognised(log: str) -> Ending | None:
     """Causes with an advice of their own."""
     if _GPU_MEMORY.search(log):
         advice = f"To need less, {LESS_MEMORY}, 4-bit quantization or LoRA."
-        return Ending(State.FAILED, "The GPU's memory ran out.", advice)
+        return Ending(State.FAILED, "The GPU's memory ran out.", advice, GPU_MEMORY)
     if _DISK.search(log):
         advice = "Free some space (old runs and their checkpoints can be removed on the Runs page), then resume."
-        return Ending(State.FAILED, "The disk is full.", advice)
+        return Ending(State.FAILED, "The disk is full.", advice, "disk_full")
     if missing := _MODULE.findall(log):
         advice = f"Install the package that provides {missing[-1]} into Studio's environment, then resume."
-        return Ending(State.FAILED, f"The Python module {missing[-1]} is not installed.", advice)
+        return Ending(State.FAILED, f"The Python module {missing[-1]} is not installed.", advice, "package")
     return None
 
 

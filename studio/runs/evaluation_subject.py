@@ -55,7 +55,7 @@ def evaluation_of(workspace: Workspace, path: str) -> EvaluateConfig | None:
             break
     else:
         return None
-    merged = trained.model.adapters[:-1]  # the last one was trained on, so the result holds it
+    merged = trained.merged_adapters
     tree = {
         "model": trained.model.model_dump(include=set(BaseModelConfig.model_fields)),
         "quantization": trained.quantization.model_dump(),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studio.config.export import Adapter, Bitsandbytes, ExportConfig, Format, Gguf, Gptq, Merged
 from studio.config.workspace import OutsideWorkspace, Workspace
+from studio.runs.adapters import adapter_kind, is_soft_prompt
 from studio.runs.artifacts import FLOATS, ITEM_BYTES, StoredTensor, model_tensors, read_header
 from studio.runs.errors import DiskFull, RunError
 from studio.runs.export_subject import ADAPTER_WEIGHTS, Subject, resolve
@@ -36,6 +37,10 @@ _GGUF_BITS = {
 
 class DestinationTaken(RunError):
     """The folder is there already and nobody said that it may be overwritten."""
+
+
+class NothingToMerge(RunError):
+    """The adapter stands in front of the input, so no weight can hold it."""
 
 
 class GroupsDoNotFit(RunError):
@@ -84,8 +89,24 @@ def plan_for(workspace: Workspace, config: ExportConfig, name: str, subject: Sub
     merging = PROCESS_BYTES + _one_at_a_time(tensors, _touched(subject), _untouched(config.format))
     whole = sum(tensor.elements for tensor in tensors) * (4 if isinstance(config.format, Gguf) else 2)
     loaded = PROCESS_BYTES + LIBRARIES_BYTES + whole
-    memory = max(merging, loaded) if isinstance(config.format, Gptq | Bitsandbytes) else merging
+    # What is no LoRA is merged with the whole model in memory, and so are weights that are quantized anew.
+    streamed = all(adapter_kind(folder) == "LORA" for folder in subject.adapters)
+    whole_model = isinstance(config.format, Gptq | Bitsandbytes) or not streamed
+    memory = max(merging, loaded) if whole_model else merging
     return ExportPlan(place, size, scratch, memory, loaded if config.verification.compare else None, free)
+
+
+def check_merges(target: Format, subject: Subject) -> None:
+    """Raise NothingToMerge for a format that holds weights alone, where an adapter is none of the weights."""
+    if isinstance(target, Adapter):
+        return
+    for folder in subject.adapters:
+        if is_soft_prompt(folder):
+            kind = adapter_kind(folder).replace("_", " ").lower()
+            raise NothingToMerge(
+                f"The adapter in {folder} ({kind}) stands in front of the input and changes no weight, so it can "
+                "neither be merged nor converted. Choose format.type=adapter, which keeps it beside its base model."
+            )
 
 
 def check_groups(target: Format, tensors: Iterable[StoredTensor]) -> None:

@@ -14,7 +14,15 @@ from studio.config.workspace import OutsideWorkspace, Workspace
 from studio.runs.artifacts import BadArtifact, StoredTensor, model_tensors
 from studio.runs.devices import machine_facts
 from studio.runs.engines import MARK, look
-from studio.runs.export_plan import DestinationTaken, ExportPlan, GroupsDoNotFit, check_groups, plan_for
+from studio.runs.export_plan import (
+    DestinationTaken,
+    ExportPlan,
+    GroupsDoNotFit,
+    NothingToMerge,
+    check_groups,
+    check_merges,
+    plan_for,
+)
 from studio.runs.export_results import earlier_loss
 from studio.runs.export_subject import TOKENIZER_FILES, Subject, resolve
 from studio.runs.folder import RunFolder
@@ -78,6 +86,7 @@ def look_ahead(workspace: Workspace, config: ExportConfig, name: str) -> Prospec
         *_room(todo),
         *_memory(config, todo),
         *_engine(workspace, config),
+        *_merges(config, subject),
         *_groups(config, tensors),
         *_calibration(config, subject),
         *_quality(workspace, config, subject, parameters),
@@ -108,6 +117,13 @@ def _about(subject: Subject) -> Iterator[Finding]:
     folders = [folder for folder in (subject.tokenizer_folder, subject.base_folder) if folder is not None]
     if folders and not any((folder / name).is_file() for folder in folders for name in TOKENIZER_FILES):
         yield Finding("subject", "fault", "no_tokenizer", {"folder": str(folders[0])})
+
+
+def _merges(config: ExportConfig, subject: Subject) -> Iterator[Finding]:
+    try:
+        check_merges(config.format, subject)
+    except NothingToMerge as error:
+        yield Finding("format", "fault", "said", said=str(error))
 
 
 def _groups(config: ExportConfig, tensors: Mapping[str, StoredTensor] | None) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -37,11 +38,15 @@ class Subject:
 
 
 def resolve(workspace: Workspace, subject: SubjectConfig) -> Subject:
-    """What the words mean. Raises BadArtifact when something is missing, damaged or does not belong together."""
+    """What the words mean.
+
+    Raises BadArtifact when something is missing, damaged, does not belong together, or cannot be exported at all.
+    """
     extra = tuple(adapter_folder(workspace, text) for text in subject.adapters)
     found = _from_run(workspace, subject, extra) if subject.run else _from_model(workspace, subject, extra)
     for folder in found.adapters:
         _check_base(found, folder)
+        _check_mergeable(folder)
     return found
 
 
@@ -66,7 +71,7 @@ def _from_run(workspace: Workspace, subject: SubjectConfig, extra: tuple[Path, .
     template = run.model.chat_template if subject.chat_template == "auto" else subject.chat_template
     tokenizer = next((folder for folder in (place, root) if _has_tokenizer(folder)), None)
     if (place / ADAPTER_CONFIG).is_file():
-        chain = [adapter_folder(workspace, path) for path in run.model.adapters[:-1]]
+        chain = [adapter_folder(workspace, path) for path in run.merged_adapters]
         base = model_folder(workspace, run.model.path)
         adapters = (*chain, adapter_folder(workspace, str(place)), *extra)
         return Subject(run.model.path, base, adapters, tokenizer or base, template, _notes(run), run)
@@ -116,6 +121,22 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or "peft_type" not in value:
         raise BadArtifact(f"{folder / ADAPTER_CONFIG} is damaged. Choose another checkpoint.")
     return cast("dict[str, Any]", value)
+
+
+def held_bits(settings: Mapping[str, Any]) -> str:
+    """To how many bits BitLoRA holds the matrices of an adapter with these settings; "" for other adapters."""
+    return settings.get("bitlora", {}).get("bits", "")
+
+
+def _check_mergeable(folder: Path) -> None:
+    """Every format is made of weights, and what some adapters do is not in the weights."""
+    if adapter_config(folder).get("bitlora", {}).get("quantize_activations"):
+        raise BadArtifact(
+            f"The adapter in {folder} is a BitLoRA adapter with quantized activations, which can be neither merged nor "
+            "written as a plain LoRA: what it adds depends on the rounded input of each token and not only on the "
+            "weights. Use it as it is, beside its base model, in the chat; or train it again with "
+            "method.quantize_activations=false."
+        )
 
 
 def _has_tokenizer(folder: Path) -> bool:

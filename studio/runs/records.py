@@ -189,6 +189,7 @@ class End:
     signal: int | None = None
     cause: str = ""
     advice: str = ""
+    kind: str = ""
     time: float = 0.0
 
     @classmethod
@@ -204,5 +205,6 @@ class End:
             signal=None if signal is None else int(signal),
             cause=fields.text("cause"),
             advice=fields.text("advice"),
+            kind=fields.text("kind"),
             time=fields.number("time") or 0.0,
         )

@@ -46,8 +46,8 @@ def conclude(store: Store, job: Job, folder: RunFolder) -> bool:
     end_leftovers(folder)  # ranks that do not carry the lock and would keep the device busy
     end = folder.end()
     if end.state is None or end.attempt != job.attempt:
-        state, cause, advice = _guess(job, folder)
-        end = End(state, job.attempt, cause=cause, advice=advice, time=time.time())
+        how = _guess(job, folder)
+        end = End(how.state, job.attempt, cause=how.cause, advice=how.advice, kind=how.kind, time=time.time())
         folder.write_end(end)
     return settle(store, job, folder, end)
 

@@ -191,6 +191,7 @@ class Shim:
             signal=-code if code is not None and code < 0 else None,
             cause=how.cause,
             advice=how.advice,
+            kind=how.kind,
             time=time.time(),
         )
 

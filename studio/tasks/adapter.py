@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from types import ModuleType
 from typing import Any
 
 from studio.config.workspace import Workspace
+from studio.runs.adapters import is_soft_prompt
 from studio.tasks.failures import TaskError
+from studio.tasks.quantized.counting import weights
+from studio.tasks.vocabulary import grow, rows_needed, settle
 from studio.tasks.weights import check_file
 
 Arguments = dict[str, Any]
@@ -41,6 +43,7 @@ def apply(model: Any, method: Arguments, workspace: Workspace, notice: Notice) -
     Raises TaskError when nothing would be trained or an adapter does not fit.
     """
     model = method_module(method["type"]).apply(model, method, workspace, notice)
+    settle(model)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TaskError("method", "Nothing of the model would be trained.", "Change the settings under method.")
     return model
@@ -52,15 +55,12 @@ def method_module(kind: str) -> ModuleType:
 
 
 def count_parameters(model: Any) -> Parameters:
-    """Parameters by number and format; those in 4 bits count as what they stand for, not as their bytes."""
+    """Parameters by number and format; packed ones count as what they stand for, not as their bytes."""
     total, trainable = 0, 0
     dtypes: Counter[str] = Counter()
-    for parameter in model.parameters():
-        state = getattr(parameter, "quant_state", None)
-        number = math.prod(state.shape) if state is not None else parameter.numel()
-        name = f"4-bit {state.quant_type}" if state is not None else str(parameter.dtype).removeprefix("torch.")
+    for number, name, trained in weights(model):
         total += number
-        trainable += number if parameter.requires_grad else 0
+        trainable += number if trained else 0
         dtypes[name] += number
     return Parameters(total, trainable, dict(dtypes.most_common()))
 
@@ -72,29 +72,51 @@ def load(model: Any, folder: Path, name: str = "default", trainable: bool = Fals
     """
     from peft import PeftModel
 
+    from studio.tasks.bitlora import hold_to_bits, read_config
+
     options: Arguments = {"is_trainable": trainable, "autocast_adapter_dtype": float32}
+    held = read_config(folder)
+    grow(model, rows_needed(folder))
     try:
         if isinstance(model, PeftModel):
+            if held is not None:
+                held.inference_mode = not trainable
+                model.add_adapter(name, held, autocast_adapter_dtype=float32)
             model.load_adapter(str(folder), adapter_name=name, **options)
-            return model
-        return PeftModel.from_pretrained(model, str(folder), adapter_name=name, **options)
-    except (RuntimeError, ValueError) as error:
-        raise _unfit(error) from error
-
-
-def merged(model: Any, folders: Sequence[Path]) -> Any:
-    """The model with adapters merged into its weights, in this order. Raises TaskError for one that does not fit."""
-    for folder in folders:
-        model = load(model, folder).merge_and_unload()
+        else:
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, config=held, **options)
+    except (RuntimeError, ValueError, KeyError) as error:
+        if isinstance(error, TaskError):
+            raise
+        raise Unfit(" ".join(str(error).split())[:300]) from error
+    if held is not None:
+        hold_to_bits(model, name)
     return model
 
 
-def _unfit(error: Exception) -> TaskError:
-    return TaskError(
-        "method",
-        f"The adapter does not fit this base model: {' '.join(str(error).split())[:300]}",
-        "Choose the base model that the adapter was trained on.",
-    )
+class Unfit(TaskError):
+    """An adapter of another model. `reason` is what the library says."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "method",
+            f"The adapter does not fit this base model: {reason}",
+            "Choose the base model that the adapter was trained on.",
+        )
+        self.reason = reason
+
+
+def merged(model: Any, folders: Sequence[Path]) -> Any:
+    """The model with adapters merged into its weights, in this order. Raises TaskError for one that cannot be."""
+    for folder in folders:
+        if is_soft_prompt(folder):
+            raise TaskError(
+                "method",
+                f"The adapter in {folder} stands in front of the input and changes no weight: it cannot be merged.",
+                "Leave it out, or use it alone beside its base model.",
+            )
+        model = load(model, folder).merge_and_unload()
+    return model
 
 
 def adapter_folder(path: str, workspace: Workspace) -> Path:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.config.model import BaseModelConfig
-from studio.config.quantization import EightBit, FourBit, Quantization
+from studio.config.model import BaseModelConfig, ModelConfig
+from studio.config.quantization import EightBit, FourBit, Hqq, Quantization
 from studio.config.rules import has_validation
-from studio.config.stage import Sft
+from studio.config.stage import Pretrain, Sft
 from studio.config.train import TrainConfig
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
+from studio.tasks.online_arguments import reward_arguments
+from studio.tasks.preference_arguments import form_of
+from studio.tasks.optimizer_arguments import optimizer_choice, trainer_arguments
 from studio.tasks.stage_arguments import packs, stage_arguments
 
 Arguments = dict[str, Any]
@@ -29,13 +32,15 @@ class Plan:
 
     process: Arguments  # seed, cpu_threads, devices
     model: Arguments  # model.load
-    quantization: Arguments | None  # BitsAndBytesConfig
+    quantization: Arguments  # quantized.options
     method: Arguments  # adapter.apply
     data: Arguments  # dataset.read_rows
     tokenize: Arguments  # tokenize.Settings
     trainer: Arguments  # TRL's config of the stage
+    optimizer: Arguments  # optimizers.own_optimizer
     stopping: Arguments | None  # EarlyStoppingCallback
     samples: Arguments  # samples.Sampler
+    rewards: list[Arguments] | None  # rewards.judging.load_judges
 
 
 def plan(config: TrainConfig, machine: Machine, output: Path) -> Plan:
@@ -44,13 +49,15 @@ def plan(config: TrainConfig, machine: Machine, output: Path) -> Plan:
     return Plan(
         process={"seed": config.seed, "cpu_threads": config.devices.cpu_threads, "devices": config.devices.use},
         model=model_arguments(config.model, _weights_format(config, numbers)),
-        quantization=quantization_arguments(config.quantization, numbers),
+        quantization=quantization_arguments(config.quantization, numbers, trains=True),
         method=_method(config),
         data=_data(config),
         tokenize=_tokenize(config),
         trainer=_trainer(config, machine, numbers, output),
+        optimizer=optimizer_choice(config),
         stopping=_stopping(config),
         samples=config.samples.model_dump(),
+        rewards=reward_arguments(config),
     )
 
 
@@ -102,21 +109,28 @@ def model_arguments(chosen: BaseModelConfig, dtype: str) -> Arguments:
         "attention": None if chosen.attention == "auto" else chosen.attention,
         "rope": {"type": chosen.rope_scaling, "factor": chosen.rope_factor} if chosen.rope_scaling != "none" else None,
         "template": chosen.chat_template,
+        "new_tokens": list(chosen.new_tokens) if isinstance(chosen, ModelConfig) else [],
+        "resize": isinstance(chosen, ModelConfig) and chosen.resize_vocabulary,
     }
 
 
-def quantization_arguments(bits: Quantization, numbers: str) -> Arguments | None:
-    """What BitsAndBytesConfig takes, None for plain weights; `numbers` is the computation: bf16, fp16, fp32 …"""
+def quantization_arguments(bits: Quantization, numbers: str, trains: bool = False) -> Arguments:
+    """What the files of tasks/quantized take; `numbers` is the computation: bf16, fp16, fp32 …, `trains` whether
+    something is trained beside the weights."""
+    arguments: Arguments = {"type": bits.type, "trains": trains}
     if isinstance(bits, FourBit):
-        return {
+        arguments["options"] = {
             "load_in_4bit": True,
             "bnb_4bit_quant_type": bits.quant_type,
             "bnb_4bit_use_double_quant": bits.double_quantization,
             "bnb_4bit_compute_dtype": {"fp16": "float16", "fp32": "float32"}.get(numbers, "bfloat16"),
+            "bnb_4bit_quant_storage": bits.storage,
         }
-    if isinstance(bits, EightBit):
-        return {"load_in_8bit": True, "llm_int8_threshold": bits.outlier_threshold}
-    return None
+    elif isinstance(bits, EightBit):
+        arguments["options"] = {"load_in_8bit": True, "llm_int8_threshold": bits.outlier_threshold}
+    elif isinstance(bits, Hqq):
+        arguments |= {"bits": int(bits.bits), "group_size": bits.group_size}
+    return arguments
 
 
 def _method(config: TrainConfig) -> Arguments:
@@ -140,19 +154,23 @@ def _data(config: TrainConfig) -> Arguments:
         "max_samples": data.max_samples,
         "processes": data.tokenizing_processes,
         "seed": config.seed,
+        "kinds": sorted(config.stage.kinds),
+        # A stage of single judged answers takes a pair as one good and one bad answer.
+        "apart": form_of(config.stage) == "judged",
     }
 
 
 def _tokenize(config: TrainConfig) -> Arguments:
     stage = config.stage
-    chat = isinstance(stage, Sft)
+    chat, plain = isinstance(stage, Sft), isinstance(stage, Pretrain)
     return {
         "cutoff_len": config.data.cutoff_len,
-        "plain_text": not chat,
+        "plain_text": plain,
         "train_on_prompt": chat and stage.train_on_prompt,
         "mask_history": chat and stage.mask_history,
         # Conversations are packed by the trainer, which keeps them apart; plain text is cut into full blocks here.
-        "blocks": not chat and config.data.packing,
+        "blocks": plain and config.data.packing,
+        "form": form_of(stage),
     }
 
 
@@ -163,6 +181,8 @@ def _stopping(config: TrainConfig) -> Arguments | None:
     return {
         "early_stopping_patience": cadence.early_stopping_patience,
         "early_stopping_threshold": cadence.early_stopping_threshold,
+        # Where the model answers itself, the loss says nothing about how well it does.
+        **({"metric": "eval_reward", "larger": True} if config.stage.online else {}),
     }
 
 
@@ -189,8 +209,8 @@ def _trainer(config: TrainConfig, machine: Machine, numbers: str, output: Path) 
 
 def _optimisation(config: TrainConfig, machine: Machine) -> Arguments:
     chosen = config.optimisation
-    checkpointing = {"auto": machine.device == "cuda", "on": True, "off": False}[chosen.gradient_checkpointing]
-    extra = ",".join(f"{key}={value}" for key, value in chosen.optimizer_arguments.items())
+    by_itself = machine.device == "cuda" and config.method.recomputes
+    checkpointing = {"auto": by_itself, "on": True, "off": False}[chosen.gradient_checkpointing]
     return {
         "learning_rate": chosen.learning_rate,
         "num_train_epochs": chosen.num_train_epochs,
@@ -200,8 +220,7 @@ def _optimisation(config: TrainConfig, machine: Machine) -> Arguments:
         "lr_scheduler_type": chosen.lr_scheduler_type,
         "lr_scheduler_kwargs": dict(chosen.lr_scheduler_kwargs) or None,
         "warmup_steps": chosen.warmup_steps,
-        "optim": chosen.optimizer,
-        "optim_args": extra or None,
+        **trainer_arguments(config),
         "weight_decay": chosen.weight_decay,
         "max_grad_norm": chosen.max_grad_norm,
         "neftune_noise_alpha": chosen.neftune_noise_alpha,
@@ -211,6 +230,9 @@ def _optimisation(config: TrainConfig, machine: Machine) -> Arguments:
         "activation_checkpointing_kwargs": {"use_reentrant": False},
         "train_sampling_strategy": "group_by_length" if chosen.group_by_length and not packs(config) else "random",
         "torch_compile": chosen.torch_compile,
+        # TRL computes the loss itself, so of Liger's kernels only those of the layers are put in.
+        "use_liger_kernel": chosen.liger_kernel,
+        "tf32": True if chosen.tf32 else None,
     }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from studio.config.workspace import Workspace
 from studio.tasks.adapter import adapter_folder, load, merged
 from studio.tasks.failures import TaskError
+from studio.tasks.quantized import is_quantized, linear_names
+from studio.tasks.vocabulary import trained_rows
 
 Notice = Callable[[str], None]
 
@@ -20,7 +22,13 @@ def attach(model: Any, config: Any, method: Mapping[str, Any], workspace: Worksp
     """
     from peft import get_peft_model
 
+    if getattr(config, "target_modules", None) == "all-linear":
+        config.target_modules = linear_names(model) or "all-linear"
+    if hasattr(config, "trainable_token_indices"):
+        config.trainable_token_indices = trained_rows(model, config.modules_to_save or ())
     folders = [adapter_folder(path, workspace) for path in method["adapters"]]
+    if folders and method["settings"].get("create_new_adapter"):
+        model, folders = _merged(model, folders), []
     if folders:
         return _continued(model, folders, config, method, notice)
     try:
@@ -38,19 +46,13 @@ def attach(model: Any, config: Any, method: Mapping[str, Any], workspace: Worksp
 
 def _continued(model: Any, folders: list[Path], config: Any, method: Mapping[str, Any], notice: Notice) -> Any:
     """All adapters but the last are merged into the base; the last one is trained on."""
-    if len(folders) > 1 and getattr(model, "is_quantized", False):
-        raise TaskError(
-            "method",
-            "Several adapters cannot be continued on quantized weights: merging the first ones would round them.",
-            "Set quantization.type=none, or merge them into a model first and choose that one.",
-        )
-    model = load(merged(model, folders[:-1]), folders[-1], trainable=True, float32=method["float32"])
+    model = load(_merged(model, folders[:-1]), folders[-1], trainable=True, float32=method["float32"])
     found = model.peft_config["default"]
-    if found.peft_type != config.peft_type:
+    if type(found) is not type(config):
         raise TaskError(
             "method",
-            f"The adapter in {method['adapters'][-1]} is of type {found.peft_type.value}, "
-            f"and method.type={method['type']} trains {config.peft_type.value}.",
+            f"The adapter in {method['adapters'][-1]} is of type {_kind(found)}, "
+            f"and method.type={method['type']} trains {_kind(config)}.",
             "Choose the method that made the adapter, or merge it into a model first and choose that one.",
         )
     if (getattr(found, "r", None), getattr(found, "lora_alpha", None)) != (
@@ -62,3 +64,18 @@ def _continued(model: Any, folders: list[Path], config: Any, method: Mapping[str
             "method.rank and method.alpha do not apply."
         )
     return model
+
+
+def _merged(model: Any, folders: list[Path]) -> Any:
+    if folders and is_quantized(model):
+        raise TaskError(
+            "method",
+            "Adapters cannot be merged into quantized weights without rounding them once more.",
+            "Set quantization.type=none, or merge them into a model first and choose that one.",
+        )
+    return merged(model, folders)
+
+
+def _kind(config: Any) -> str:
+    """What an adapter is called; BitLoRA is LORA to peft and has a config of its own."""
+    return type(config).__name__.removesuffix("Config")

@@ -20,9 +20,10 @@ from studio.data.splits import split
 from studio.tasks.failures import TaskError
 from studio.tasks.status import Reporter
 from studio.tasks.token_cache import TokenCache
-from studio.tasks.token_file import Account, open_rows, write_rows
+from studio.tasks.preference import as_judged, judged_stream, tokenize_judged
+from studio.tasks.token_file import Account, Row, open_rows, write_rows
 from studio.tasks.token_key import token_key
-from studio.tasks.tokenize import Settings, TokenizedRow, in_order, tokenize_examples, tokenize_stream
+from studio.tasks.tokenize import Settings, in_order, tokenize_examples, tokenize_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,12 +34,12 @@ ROWS_PER_CHUNK, CHARACTERS_PER_CHUNK = 512, 500_000
 
 ACCOUNTS = "accounts.json"
 
-Outcome = TokenizedRow | DataError
+Outcome = Row | DataError
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Tokenized rows with columns input_ids and labels, and their accounts; without evaluation `validation` is None."""
+    """Tokenized rows with the columns of their form, and their accounts; without evaluation `validation` is None."""
 
     train: Dataset
     validation: Dataset | None
@@ -80,11 +81,17 @@ def prepare(
 
 def read_rows(workspace: Workspace, arguments: Mapping[str, Any]) -> tuple[list[Example], list[Example]]:
     """Examples to train on and to evaluate on, by the plan's data arguments. Raises DataError."""
-    read = partial(read_datasets, workspace, max_samples=arguments["max_samples"], seed=arguments["seed"])
-    rows = read(arguments["datasets"]).examples
+    seed = arguments["seed"]
+    read = partial(
+        read_datasets, workspace, kinds=arguments["kinds"], max_samples=arguments["max_samples"], seed=seed
+    )
+    train = read(arguments["datasets"]).examples
     if arguments["validation_datasets"]:
-        return rows, read(arguments["validation_datasets"]).examples
-    return split(rows, arguments["validation_size"], arguments["seed"])
+        validation = read(arguments["validation_datasets"]).examples
+    else:
+        train, validation = split(train, arguments["validation_size"], seed)
+    # Behind the split, so that the two answers of a pair never come into different sets.
+    return (as_judged(train), as_judged(validation)) if arguments["apart"] else (train, validation)
 
 
 def tokenized(
@@ -100,11 +107,13 @@ def tokenized(
 
     One process leaves the work to the tokenizer's own threads; more of them share the writing out too.
     """
-    chunks = _chunks(examples)
+    chunks, judged = _chunks(examples), settings.form != "labels"
     if processes == 1 or len(examples) <= ROWS_PER_CHUNK:
-        made = _with_threads(tokenize_stream(chunks, tokenizer, template, settings))
+        stream: Callable[..., Iterator[list[Any]]] = judged_stream if judged else tokenize_stream
+        made = _with_threads(stream(chunks, tokenizer, template, settings))
     else:
-        work = partial(tokenize_examples, tokenizer=tokenizer, template=template, settings=settings)
+        many: Callable[..., list[Any]] = tokenize_judged if judged else tokenize_examples
+        work = partial(many, tokenizer=tokenizer, template=template, settings=settings)
         made = _with_processes(work, chunks, processes)
     done = 0
     with closing(made):
@@ -119,7 +128,8 @@ def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
     characters = 0
     for example in examples:
         chunk.append(example)
-        characters += len(example.text or "") + sum(len(message.content) for message in example.messages)
+        sides = [side for side in (example.chosen, example.rejected) if side is not None]
+        characters += len(example.text or "") + sum(len(message.content) for message in (*example.messages, *sides))
         if len(chunk) == ROWS_PER_CHUNK or characters >= CHARACTERS_PER_CHUNK:
             yield chunk
             chunk, characters = [], 0
@@ -179,7 +189,7 @@ def _write(
     (folder / ACCOUNTS).write_text(json.dumps(accounts), encoding="utf-8")
 
 
-def _usable(examples: Iterable[Example], outcomes: Iterator[Outcome], refused: Reading) -> Iterator[TokenizedRow]:
+def _usable(examples: Iterable[Example], outcomes: Iterator[Outcome], refused: Reading) -> Iterator[Row]:
     for example, outcome in zip(examples, outcomes, strict=False):  # behind these outcomes come those of the next set
         if isinstance(outcome, DataError):
             refused.refuse(BadRow(example.source, example.row, str(outcome), example.line, outcome.problem))

@@ -17,10 +17,9 @@ from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
 from studio.tasks.model import find_model, load_tokenizer
 from studio.tasks.templates import choose_template
-from studio.tasks.tokenize import Settings
+from studio.tasks.tokenize import NO_CUTOFF, Settings
 
 KEPT_TOKENIZERS = 3
-NO_CUTOFF = 1 << 62
 
 # Only the tokenizing part of a plan is used here; this machine refuses no number format.
 _ANY_MACHINE = Machine("cuda", bf16=True)
@@ -81,7 +80,7 @@ class Desk:
                 "The first run fetches it; or fetch it now with: python -m studio.tasks.shipped .",
             )
         source = find_model(path, self.workspace, arguments["hub"], arguments["revision"])
-        key = (source, revision, str(arguments["trust_remote_code"]), *_versions(Path(source)))
+        key = (source, revision, str(arguments["trust_remote_code"]), *arguments["new_tokens"], *_versions(Path(source)))
         opened = self._tokenizers.pop(key, None)
         if opened is None:
             tokenizer = load_tokenizer(source, dict(arguments))

@@ -118,6 +118,7 @@ def set_up_log() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # It reports kernels that only its GPU path needs, at every import.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logging.getLogger("torchao").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

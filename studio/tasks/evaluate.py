@@ -121,6 +121,12 @@ def _benchmark(config: EvaluateConfig, seat: Seat, workspace: Workspace, course:
     """Nobody looks at requests in the midst of a benchmark, so a stop ends it at once."""
     from studio.tasks.evaluating.benchmarks import run_tasks
 
+    if seat.front:
+        course.reporter.notice(
+            f"{seat.candidate.name} stands in front of the input, for which lm-eval has no place: its benchmarks are left "
+            "out."
+        )
+        return
     course.reporter.phase("benchmark", f"{seat.candidate.name}: {', '.join(config.benchmarks.tasks)}")
     course.stop.armed = False
     run_tasks(config.benchmarks, seat, workspace, course.folder.path)

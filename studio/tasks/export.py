@@ -15,7 +15,7 @@ from studio.config.export import ExportConfig
 from studio.config.workspace import OutsideWorkspace, Workspace
 from studio.runs.atomic import read_json, write_json, write_text
 from studio.runs.errors import RunError
-from studio.runs.export_plan import ExportPlan, check_room, plan_for
+from studio.runs.export_plan import ExportPlan, check_merges, check_room, plan_for
 from studio.runs.export_subject import Subject, resolve
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
@@ -62,7 +62,9 @@ def run(folder: RunFolder, job: JobSpec, config: ExportConfig, reporter: Reporte
     with _plain_errors():
         hub.check_token(config.destination.hub_id)
         writer = importlib.import_module(f"studio.tasks.exporting.{WRITERS[config.format.type]}")
-        subject = _at_hand(resolve(workspace, config.subject), config, folder, reporter)
+        found = resolve(workspace, config.subject)
+        check_merges(config.format, found)
+        subject = _at_hand(found, config, folder, reporter)
         todo = plan_for(workspace, config, folder.name, subject)
         check_room(todo)
         getattr(writer, "check", _nothing)(workspace, config, subject)

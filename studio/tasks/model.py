@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.catalogue import find
 from studio.config.workspace import Workspace
+from studio.tasks import quantized
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
+from studio.tasks.vocabulary import add_tokens, make_room
 from studio.tasks.weights import check_weights
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Arguments = dict[str, Any]
+
+Head = Literal["words", "score", "new score"]
+SCORE_HEAD = "score.weight"  # the name that transformers' generic scoring head has in every architecture
 
 
 def find_model(path: str, workspace: Workspace, hub: str, revision: str | None) -> str:
@@ -72,15 +77,22 @@ def load_tokenizer(source: str, arguments: Arguments) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
+    add_tokens(tokenizer, arguments.get("new_tokens", ()))
     return tokenizer
 
 
-def load_model(source: str, arguments: Arguments, quantization: Arguments | None, machine: Machine) -> PreTrainedModel:
-    """The base model on its device. Raises TaskError when weights are missing, and what transformers raises."""
+def load_model(
+    source: str, arguments: Arguments, quantization: Arguments, machine: Machine, head: Head = "words"
+) -> PreTrainedModel:
+    """The base model on its device. Raises TaskError when weights are missing, and what transformers raises.
+
+    It writes words, or gives one score to a row: with a head of its own, or with a new one of random numbers.
+    """
     import torch
-    from transformers import AutoModelForCausalLM
 
     config = _load_config(source, arguments)
+    loader = _loader(config, source, head)
+    quantized.check(quantization, config, source, machine)
     options: Arguments = {
         "config": config,
         "revision": arguments["revision"],
@@ -90,38 +102,50 @@ def load_model(source: str, arguments: Arguments, quantization: Arguments | None
     }
     if arguments["attention"]:
         options["attn_implementation"] = arguments["attention"]
-    if quantization:
-        options["quantization_config"] = _bitsandbytes(quantization)
     if machine.device == "cuda":
         options["device_map"] = {"": 0}
-    elif quantization:
+    elif quantization["type"] != "none":
         options["device_map"] = {"": "cpu"}
-    loaded: Any = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **options)
+    options |= quantized.options(quantization, config)
+    loaded: Any = loader.from_pretrained(source, output_loading_info=True, **options)
     model, report = loaded
-    if report["missing_keys"]:
-        names = ", ".join(sorted(report["missing_keys"])[:3])
+    missing = sorted(set(report["missing_keys"]) - ({SCORE_HEAD} if head == "new score" else set()))
+    if missing:
         raise TaskError(
             "model",
-            f"{source} lacks {len(report['missing_keys'])} of the weights that its config.json names, such as {names}.",
+            f"{source} lacks {len(missing)} of the weights that its config.json names, such as "
+            f"{', '.join(missing[:3])}.",
             "They would start as random numbers. Download the model again.",
         )
-    if quantization and machine.device == "cpu":
-        keep_four_bit_trainable(model)
+    model = quantized.finish(model, quantization, machine)
+    if arguments["new_tokens"] or arguments["resize"]:
+        _extend(model, source, arguments)
     return model
 
 
-def keep_four_bit_trainable(model: Any) -> None:
-    """Keep bitsandbytes' 4-bit layers on a CPU in the layout that has a gradient.
+def _extend(model: Any, source: str, arguments: Arguments) -> None:
+    """Rows for the tokens that the config adds and, where it says so, for those that the tokenizer has beyond them."""
+    tokenizer = load_tokenizer(source, {**arguments, "new_tokens": []})
+    rows, known = model.get_input_embeddings().weight.shape[0], len(tokenizer)
+    missing = list(range(rows, known)) if arguments["resize"] else []
+    make_room(model, min(rows, known), [*missing, *add_tokens(tokenizer, arguments["new_tokens"])])
 
-    On CPUs with avx512_bf16, bitsandbytes 0.50 repacks such a layer at its first evaluation and then uses a kernel
-    without a correct gradient: after the first evaluation, training stops or goes wrong in silence. With the flag off
-    it never repacks.
-    """
-    from bitsandbytes.nn.modules import Linear4bit
 
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
+def _loader(config: Any, source: str, head: Head) -> Any:
+    """The class that loads the model. Raises TaskError for an architecture that has no scoring head."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as SCORING
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    if head == "words":
+        return AutoModelForCausalLM
+    if type(config) not in SCORING and not getattr(config, "auto_map", None):
+        raise TaskError(
+            "model",
+            f"transformers has no scoring head for models of type {config.model_type}, such as {source}.",
+            "Choose another model, such as one of the Llama, Qwen, Mistral or Gemma families.",
+        )
+    config.num_labels = 1
+    return AutoModelForSequenceClassification
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:
@@ -131,7 +155,8 @@ def check_vocabulary(tokenizer: Any, model: Any) -> None:
         raise TaskError(
             "tokenizer",
             f"The tokenizer knows {ids:,} tokens, but the model only has {rows:,} embeddings.",
-            "They do not belong together: copy the model's own tokenizer files into its folder.",
+            "They do not belong together: copy the model's own tokenizer files into its folder. Or, when the further "
+            "tokens are meant, set model.resize_vocabulary=true.",
         )
 
 
@@ -165,16 +190,6 @@ def stretch_positions(config: Any, kind: str, factor: float) -> None:
         parameters |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     config.rope_parameters = parameters
     config.max_position_embeddings = int(trained * factor)
-
-
-def _bitsandbytes(arguments: Arguments) -> Any:
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    options = dict(arguments)
-    if "bnb_4bit_compute_dtype" in options:
-        options["bnb_4bit_compute_dtype"] = getattr(torch, options["bnb_4bit_compute_dtype"])
-    return BitsAndBytesConfig(**options)
 
 
 def _from_modelscope(name: str, revision: str | None) -> str:

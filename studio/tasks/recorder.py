@@ -56,6 +56,7 @@ class Recorder(TrainerCallback):
         self._requests = Requests(folder)
         self._begun, self._first_step = 0.0, 0
         self._step_begun, self._busy = 0.0, 0.0
+        self._free_since, self._waited = 0.0, 0.0
         self._tokens, self._places = 0.0, 0
         self._rows: TextIO | None = None
         self._odd: set[str] = set()
@@ -78,9 +79,11 @@ class Recorder(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._step_begun = time.perf_counter()
+        self._waited += self._step_begun - self._free_since if self._free_since else 0.0
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._busy += time.perf_counter() - self._step_begun
+        self._free_since = time.perf_counter()
+        self._busy += self._free_since - self._step_begun
         stop, save = self._asked(args)
         if stop and state.global_step < state.max_steps:
             self.stopped = True
@@ -93,6 +96,7 @@ class Recorder(TrainerCallback):
             self._reporter.progress(state.global_step, state.max_steps, self._seconds_left(state))
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._free_since = 0.0  # the time since the step was no waiting
         # Runs behind the early stopping, which decides here.
         control.should_save = control.should_save or control.should_training_stop
 
@@ -108,7 +112,7 @@ class Recorder(TrainerCallback):
             return
         row = {"step": state.global_step, "time": round(time.time(), 3), **logs}
         if "loss" in logs:
-            row |= self._speed(float(logs.get("num_tokens", 0)))
+            row |= self._speed(logs.get("num_tokens"))
         row |= memory_peaks()
         append_row(self._rows, row)
         logger.info(" ".join(f"{key}={_short(value)}" for key, value in row.items() if key != "time"))
@@ -119,6 +123,7 @@ class Recorder(TrainerCallback):
                 self._reporter.notice(f"{key} became {value} at step {state.global_step}.")
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._free_since = 0.0
         self._event("checkpoint", state.global_step, name=f"checkpoint-{state.global_step}")
 
     def on_train_end(
@@ -142,15 +147,25 @@ class Recorder(TrainerCallback):
             stop, save = bool(flags[0]), bool(flags[1])
         return stop, save
 
-    def _speed(self, tokens: float) -> dict[str, float]:
-        """Real tokens a second since the last row, without the time of evaluations and saves, and what was padded.
+    def _speed(self, logged: float | None) -> dict[str, float]:
+        """Real tokens a second since the last row, without the time of evaluations and saves, what was padded, and
+        which share of the time the model waited for its data (for its own answers, in stage ppo).
 
-        `tokens` is the trainer's own count of real tokens since this process began to train.
+        `logged` is the trainer's own count of tokens, for stages whose batches are not made of tokens.
         """
-        new, places = tokens - self._tokens, self._meter.places - self._places
-        speed = {"tokens_per_second": new / self._busy} if self._busy > 0 else {}
-        self._tokens, self._places, self._busy = tokens, self._meter.places, 0.0
-        return {**speed, "padding_share": 1 - new / places if places else 0.0}
+        counted = self._meter.places > 0
+        tokens = float(self._meter.tokens) if counted else logged
+        found: dict[str, float] = {}
+        if tokens is not None and self._busy > 0:
+            new, places = tokens - self._tokens, self._meter.places - self._places
+            found["tokens_per_second"] = new / self._busy
+            if counted:
+                found["padding_share"] = 1 - new / places if places else 0.0
+        if self._busy > 0:
+            found["wait_share"] = self._waited / (self._waited + self._busy)
+        self._tokens, self._places = tokens or 0.0, self._meter.places
+        self._busy = self._waited = 0.0
+        return found
 
     def _seconds_left(self, state: TrainerState) -> float | None:
         done = state.global_step - self._first_step
@@ -160,20 +175,31 @@ class Recorder(TrainerCallback):
 
 
 class Patience(TrainerCallback):
-    """Ends the training when the evaluation loss has not improved `patience` times in a row.
+    """Ends the training when the evaluation's `metric` has not improved `patience` times in a row.
 
     Counted anew from the trainer's log at each evaluation, so that a resumed run knows what came before.
     """
 
-    def __init__(self, early_stopping_patience: int, early_stopping_threshold: float, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        early_stopping_patience: int,
+        early_stopping_threshold: float,
+        reporter: Reporter,
+        metric: str = "eval_loss",
+        larger: bool = False,
+    ) -> None:
         self._patience, self._threshold, self._reporter = early_stopping_patience, early_stopping_threshold, reporter
+        self._metric, self._sign = metric, -1 if larger else 1
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        losses = [float(row["eval_loss"]) for row in state.log_history if "eval_loss" in row]
-        if misses(losses, self._threshold) >= self._patience and not control.should_training_stop:
+        values = [
+            self._sign * float(row[self._metric]) for row in state.log_history if row.get(self._metric) is not None
+        ]
+        if misses(values, self._threshold) >= self._patience and not control.should_training_stop:
             control.should_training_stop = True
+            what = self._metric.removeprefix("eval_")
             self._reporter.notice(
-                f"Stopped early at step {state.global_step}: the evaluation loss has not improved "
+                f"Stopped early at step {state.global_step}: the evaluation {what} has not improved "
                 f"{self._patience} times in a row."
             )
 

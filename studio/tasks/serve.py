@@ -72,17 +72,20 @@ def _serve_here(
     machine = detect(config.devices.use)
     if config.devices.cpu_threads:
         torch.set_num_threads(config.devices.cpu_threads)
-    model, tokenizer, template, names = load(config, workspace, machine)
+    loaded = load(config, workspace, machine)
+    model, tokenizer, template = loaded.model, loaded.tokenizer, loaded.template
     trained_for = getattr(model.config.get_text_config(), "max_position_embeddings", None) or POSITIONS_UNKNOWN
-    engine = Engine(model, tokenizer, end_tokens(model, tokenizer, template), config.serving.places)
-    served = Served(engine, tokenizer, template, names, min(config.serving.context_len or trained_for, trained_for))
+    ends = end_tokens(model, tokenizer, template)
+    engine = Engine(model, tokenizer, ends, config.serving.places, loaded.fronts)
+    context = min(config.serving.context_len or trained_for, trained_for) - loaded.places
+    served = Served(engine, tokenizer, template, loaded.names, context)
     api = make_api(served, door.key, loopback=config.serving.host in LOOPBACK)
     server = uvicorn.Server(uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, args=([door.socket],), name="listening", daemon=True)
     stop.armed = True
     engine.start()
     thread.start()
-    _announce(folder, door, tuple(names), reporter)
+    _announce(folder, door, tuple(loaded.names), reporter)
     try:
         _wait(engine, thread, reporter, stop)
     finally:

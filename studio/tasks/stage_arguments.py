@@ -7,6 +7,9 @@ from typing import Any
 
 from studio.config.stage import Sft
 from studio.config.train import TrainConfig
+from studio.tasks.online_arguments import group_arguments
+from studio.tasks.ppo_arguments import ppo_arguments
+from studio.tasks.preference_arguments import preference_arguments
 
 Arguments = dict[str, Any]
 
@@ -30,7 +33,18 @@ def _tokens(config: TrainConfig) -> Arguments:
     }
 
 
-_OF: Mapping[str, Callable[[TrainConfig], Arguments]] = {"sft": _tokens, "pretrain": _tokens}
+_OF: Mapping[str, Callable[[TrainConfig], Arguments]] = {
+    "sft": _tokens,
+    "pretrain": _tokens,
+    "dpo": preference_arguments,
+    "kto": preference_arguments,
+    "orpo": preference_arguments,
+    "simpo": preference_arguments,
+    "reward": preference_arguments,
+    "grpo": group_arguments,
+    "rloo": group_arguments,
+    "ppo": ppo_arguments,
+}
 
 
 def stage_arguments(config: TrainConfig) -> Arguments:

@@ -24,7 +24,7 @@ from studio.tasks.tokenize import Settings
 PACKAGES = ("transformers", "tokenizers", "jinja2", "pyarrow")
 
 # What of the plan's data arguments chooses rows; the number of processes does not.
-CHOOSING = ("datasets", "validation_datasets", "validation_size", "max_samples", "seed")
+CHOOSING = ("datasets", "validation_datasets", "validation_size", "max_samples", "seed", "kinds", "apart")
 
 
 def token_key(

@@ -11,12 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from studio.data.examples import DataError, Example
 from studio.tasks.spans import Conversation, Span, answer_spans
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
+NO_CUTOFF = 1 << 62
+
+# What a row becomes: ids with labels, or a prompt with two answers or with one that is judged (see preference.py).
+Form = Literal["labels", "pairs", "judged"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,6 +35,7 @@ class Settings:
     train_on_prompt: bool = False
     mask_history: bool = False
     blocks: bool = False
+    form: Form = "labels"
 
 
 @dataclass(frozen=True)

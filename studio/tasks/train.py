@@ -15,7 +15,7 @@ from studio.config.workspace import Workspace
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
-from studio.tasks.adapter import apply, count_parameters, method_module
+from studio.tasks.adapter import adapter_folder, apply, count_parameters, method_module
 from studio.tasks.arguments import Plan, plan
 from studio.tasks.failures import TaskError
 from studio.tasks.fetching import fetch_missing
@@ -27,6 +27,7 @@ from studio.tasks.setup import Setup
 from studio.tasks.shipped import PACKAGE, fetch
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
+from studio.tasks.trained_on import check_continued
 from studio.tasks.trainer import Meter, RunTrainer
 
 FINISHED, STOPPED = 0, 10  # exit codes, as studio.runs reads them
@@ -43,6 +44,7 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     machine = detect(config.devices.use)
     todo = plan(config, machine, folder.path)
     _set_process(todo)
+    check_continued(todo.model, [adapter_folder(path, workspace) for path in config.model.adapters])
     stage = importlib.import_module(f"studio.tasks.stages.{config.stage.type}")
     method = method_module(config.method.type)
     checkpoint = _checkpoint(folder, job)
@@ -60,7 +62,7 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     prepared = stage.prepare(setup)
 
     reporter.phase("loading model", todo.model["path"])
-    model = apply(stage.load(setup), todo.method, workspace, reporter.notice)
+    model = apply(stage.load(setup), {**todo.method, "checkpoint": checkpoint}, workspace, reporter.notice)
     parameters = count_parameters(model)
     logger.info(parameters.explain())
     reporter.parameters({"total": parameters.total, "trainable": parameters.trainable}, parameters.dtypes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,17 +14,28 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from studio.tasks.dataset import Prepared
+from studio.tasks.optimizers import own_optimizer, settled, warm_up
 from studio.tasks.order import epoch_order
 from studio.tasks.samples import kept_random
 from studio.tasks.setup import Setup
 from studio.tasks.status import Reporter
+from studio.tasks.trained_state import read_state, write_state
 
 
 @dataclass
 class Meter:
-    """Places for tokens in the batches so far, padding included."""
+    """Places for tokens in the batches so far, padding included, and the real tokens in them.
+
+    `tokens` may be a tensor on the device: a number is made of it only when somebody looks, or each step would wait.
+    """
 
     places: int = 0
+    tokens: int | torch.Tensor = 0
+
+    def add(self, ids: torch.Tensor, mask: torch.Tensor | None) -> None:
+        """Count a batch; without a mask (rows packed into one) every place is a token."""
+        self.places += ids.numel()
+        self.tokens = self.tokens + (ids.numel() if mask is None else mask.sum())
 
 
 class EpochOrder(Sampler[int]):
@@ -52,6 +64,9 @@ class RunTrainer(Trainer):
     length_columns: Sequence[str] = ("input_ids",)
     """Columns of token ids whose lengths together are the length of a row."""
 
+    optimizer_choice: Mapping[str, Any] | None = None
+    """The plan's `optimizer`; None leaves it to transformers."""
+
     def __init__(self, *, reporter: Reporter, meter: Meter, **options: Any) -> None:
         super().__init__(**options)
         self._reporter, self._meter = reporter, meter
@@ -69,7 +84,8 @@ class RunTrainer(Trainer):
         return [sum(lengths) for lengths in zip(*columns, strict=True)]
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> torch.Tensor:
-        self._meter.places += inputs["input_ids"].numel() if "input_ids" in inputs else 0
+        if "input_ids" in inputs:
+            self._meter.add(inputs["input_ids"], inputs.get("attention_mask"))
         return super().training_step(model, inputs, *rest, **options)
 
     def evaluate(self, *positional: Any, **options: Any) -> dict[str, float]:
@@ -82,8 +98,46 @@ class RunTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self._reporter.phase("saving", f"checkpoint-{self.state.global_step}")
-        super()._save_checkpoint(model, trial)
+        with settled(self.optimizer):
+            super()._save_checkpoint(model, trial)
         self._reporter.phase("training")
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer of the plan, by our own hands where transformers has none of that name."""
+        if self.optimizer is None and self.optimizer_choice is not None:
+            self.optimizer = own_optimizer(self, self.optimizer_choice)
+        return super().create_optimizer(model)
+
+    def create_scheduler(self, num_training_steps: int, *rest: Any, **options: Any) -> Any:
+        """The schedule; what an optimizer needs to know of the length of the run is said to it here."""
+        warm_up(self.optimizer, self.args.get_warmup_steps(num_training_steps))
+        return super().create_scheduler(num_training_steps, *rest, **options)
+
+    def save_model(self, *positional: Any, **options: Any) -> None:
+        with settled(self.optimizer):
+            super().save_model(*positional, **options)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if (stored := getattr(self.model, "stored_form", None)) is not None:
+            stored.write(Path(output_dir or self.args.output_dir))
+        if output_dir not in (None, self.args.output_dir):  # the result of the run needs no more than its weights
+            write_state(self.model, Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self._read(Path(resume_from_checkpoint)):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if not self._read(Path(self.state.best_model_checkpoint)):
+            super()._load_best_model()
+
+    def _read(self, folder: Path) -> bool:
+        """Load what lies otherwise than peft or transformers write it; False where nothing does."""
+        if (stored := getattr(self.model, "stored_form", None)) is not None:
+            stored.read(folder)
+            return True
+        return read_state(self.model, folder)
 
     def create_model_card(self, *positional: Any, **options: Any) -> None:
         """No card: TRL would write one beside the run's files at every checkpoint."""
@@ -112,6 +166,7 @@ def made(
         callbacks=list(callbacks),
         **options,
     )
+    ready.optimizer_choice = setup.plan.optimizer
     ready.remove_callback(PrinterCallback)
     if setup.plan.method["float32"]:
         _hold_trained_in_float32(ready.model)

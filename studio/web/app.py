@@ -7,7 +7,6 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.runs.devices import inventory, machine_facts
 from studio.runs.supervisor import Supervisor
@@ -18,13 +17,13 @@ from studio.web.data_room import DataRoom, DataView
 from studio.web.early_head import EarlyHead
 from studio.web.evaluate_view import EvaluateView
 from studio.web.export_view import ExportView
-from studio.web.form import Form
+from studio.web.guides import add_guides
 from studio.web.look import gradio_code, head, stylesheet, theme
-from studio.web.providers import providers
 from studio.web.runs_view import RunsView
 from studio.web.security import App, Guard, Throttle, same_secret
 from studio.web.sizes import bytes_text
 from studio.web.start import Starter
+from studio.web.train_room import TrainRoom, TrainView
 from studio.web.words import ENGLISH, languages, say, words
 
 _HEADER = """<div class="head"><span class="brand">Studio</span><span class="facts"></span>
@@ -45,9 +44,8 @@ class Texts:
 
 
 def _without_page(language: str) -> dict[str, str]:
-    """Texts of widgets; those of the scripts travel in the head, those of faults stay on the server."""
-    kept = ("fields.", "sections.", "page.form.", "page.tabs.")
-    return {key: text for key, text in words(language).items() if key.startswith(kept)}
+    """Texts of Gradio's own widgets, which are the tabs; those of the scripts travel in the head."""
+    return {key: text for key, text in words(language).items() if key.startswith("page.tabs.")}
 
 
 def facts(language: str) -> str:
@@ -62,19 +60,14 @@ def facts(language: str) -> str:
 def build(room: DataRoom, texts: Texts) -> gr.Blocks:
     """The page with its tabs."""
     workspace, supervisor = room.workspace, room.supervisor
-    starter = Starter(workspace, supervisor)
-    form = Form(TrainConfig, providers(workspace, supervisor), texts)
+    training = TrainRoom(workspace, supervisor, Starter(workspace, supervisor))
     with gr.Blocks(title="Studio", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             _HEADER, js_on_load="window.studio.drawHeader(element, server);", server_functions=[facts], elem_id="header"
         )
-        hidden = {
-            name: gr.Textbox(ENGLISH if name == "language" else "", visible="hidden", elem_id=name)
-            for name in ("language", "opened", "filled")
-        }
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab(texts("page.tabs.train"), id="train", elem_id="tab-train"):
-                train_tab.draw(page, form, workspace, starter, hidden)
+            with gr.Tab(texts("page.tabs.train"), id="train", elem_id="tab-train", render_children=True):
+                train_tab.draw(TrainView(training))
             with gr.Tab(texts("page.tabs.runs"), id="runs", elem_id="tab-runs", render_children=True):
                 runs_tab.draw(RunsView(workspace, supervisor))
             with gr.Tab(texts("page.tabs.data"), id="data", elem_id="tab-data", render_children=True):
@@ -85,9 +78,6 @@ def build(room: DataRoom, texts: Texts) -> gr.Blocks:
                 chat_tab.draw(ChatView(workspace, supervisor))
             with gr.Tab(texts("page.tabs.export"), id="export", elem_id="tab-export", render_children=True):
                 export_tab.draw(ExportView(workspace, supervisor))
-        opened = hidden["opened"]
-        opened.change(None, opened, js="(name) => { window.studio.openRun(name); }", api_visibility="private")
-        page.load(None, None, hidden["language"], js="() => window.studio.language", api_visibility="private")
     return page
 
 
@@ -105,6 +95,7 @@ def make_app(
     page = build(room, texts)
     api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(api, workspace, room.tickets)
+    add_guides(api)
     auth = (lambda name, given: same_secret(name, user) and same_secret(given, password)) if password else None
     app = gr.mount_gradio_app(
         api,

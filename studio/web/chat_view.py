@@ -20,8 +20,8 @@ from studio.runs.store import Job
 from studio.runs.supervisor import Supervisor
 from studio.web.asking import Action, Reply, Request, answer
 from studio.web.chat_streams import Streams
-from studio.web.form import fill
 from studio.web.form_desk import FormDesk
+from studio.web.shown_values import fill
 from studio.web.start import Starter
 from studio.web.words import say
 

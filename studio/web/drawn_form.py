@@ -9,8 +9,8 @@ from studio.config.faults import Fault
 from studio.config.io import check
 from studio.config.jobs import JobConfig
 from studio.config.leaves import Group, Leaf, groups, leaves
-from studio.web.form import collect, placeholder, to_widget
 from studio.web.providers import Provider
+from studio.web.shown_values import collect, placeholder, to_shown
 from studio.web.words import fault_messages, say
 
 
@@ -23,7 +23,7 @@ def described(schema: type[JobConfig], providers: Mapping[str, Provider], langua
     return {
         "sections": [_section(None, every, providers, language)]
         + [_section(group, every, providers, language) for group in groups(schema)],
-        "values": {leaf.key: to_widget(leaf, leaf.default) for leaf in every},
+        "values": {leaf.key: to_shown(leaf, leaf.default) for leaf in every},
     }
 
 
@@ -39,7 +39,7 @@ def by_field(
     messages, found, others = fault_messages(language), dict[str, dict[str, str]](), list[dict[str, str]]()
     for fault in faults:
         said = {"severity": fault.severity, "code": fault.code, "text": fault.sentence(messages)}
-        key = _key(schema, shown, fault.path.partition("[")[0])
+        key = key_of(schema, shown, fault.path)
         if key is None:
             others.append({**said, "text": f"{fault.path} {said['text']}".strip()})
         else:
@@ -47,10 +47,11 @@ def by_field(
     return found, others
 
 
-def _key(schema: type[JobConfig], shown: Mapping[str, Any], path: str) -> str | None:
-    """The key of the field that a path means; of members of a union that share it, the chosen one's."""
+def key_of(schema: type[JobConfig], shown: Mapping[str, Any], path: str) -> str | None:
+    """The key of the field that a fault's path means; of members of a union that share it, the chosen one's."""
+    bare = path.partition("[")[0]
     for leaf in leaves(schema):
-        if leaf.path == path and leaf.variant in (None, shown.get(f"{leaf.section}.type")):
+        if leaf.path == bare and leaf.variant in (None, shown.get(f"{leaf.section}.type")):
             return leaf.key
     return None
 
@@ -59,10 +60,12 @@ def _section(
     group: Group | None, every: Iterable[Leaf], providers: Mapping[str, Provider], language: str
 ) -> dict[str, Any]:
     name = group.name if group else ""
+    own = [leaf for leaf in every if leaf.section == name]
     return {
         "name": name,
         "title": say(language, f"sections.{name}") if group else "",
-        "fields": [_field(leaf, providers, language) for leaf in every if leaf.section == name],
+        "folded": bool(group) and all(leaf.advanced for leaf in own),
+        "fields": [_field(leaf, providers, language) for leaf in own],
     }
 
 
@@ -71,7 +74,7 @@ def _field(leaf: Leaf, providers: Mapping[str, Provider], language: str) -> dict
         say(language, f"fields.{leaf.key}.options.{option}") if leaf.kind == "type" else label
         for option, label in zip(leaf.options, leaf.option_labels, strict=True)
     ]
-    choices = list(zip(labels, leaf.options, strict=True))
+    choices = [*((word, word) for word in leaf.alone), *zip(labels, leaf.options, strict=True)]
     if leaf.choices is not None:
         found = [
             (choice, choice) if isinstance(choice, str) else choice for choice in providers[leaf.choices.provider]()
@@ -86,6 +89,10 @@ def _field(leaf: Leaf, providers: Mapping[str, Provider], language: str) -> dict
         "advanced": leaf.advanced,
         "optional": leaf.optional,
         "choices": [{"label": label, "value": value} for label, value in choices],
+        "abouts": {option: say(language, f"fields.{leaf.key}.about.{option}") for option in leaf.options}
+        if leaf.kind == "type"
+        else {},
+        "provider": leaf.choices.provider if leaf.choices is not None else "",
         "free": leaf.choices.free if leaf.choices is not None else not leaf.options,
         "long": isinstance(leaf.default, str) and "\n" in leaf.default,
         "placeholder": placeholder(leaf),

@@ -25,10 +25,10 @@ from studio.web.drawn_form import by_field, described, judged
 from studio.web.evaluate_cache import Answers, EvaluationCache, results_of, stamp
 from studio.web.evaluate_rows import Query, one, page, place_of
 from studio.web.evaluate_table import main_score, table
-from studio.web.form import fill
 from studio.web.form_desk import FormDesk
 from studio.web.providers import providers
 from studio.web.run_detail import detail
+from studio.web.shown_values import fill
 from studio.web.start import Starter
 from studio.web.words import say
 

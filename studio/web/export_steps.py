@@ -10,7 +10,7 @@ from studio.config.io import differs
 from studio.config.jobs import JobConfig
 from studio.config.leaves import Leaf, applies, groups, leaves, value_at
 from studio.runs.export_prospect import Finding
-from studio.web.form import to_widget
+from studio.web.shown_values import to_shown
 from studio.web.sizes import bytes_text
 from studio.web.words import say
 
@@ -79,5 +79,5 @@ def _spelled(language: str, config: JobConfig, leaf: Leaf) -> str:
     label = say(language, f"fields.{leaf.key}.label")
     if leaf.kind == "flag":
         return label if value else f"{label}: –"
-    lines = value if leaf.kind == "list" else [to_widget(leaf, value)]
+    lines = value if leaf.kind == "list" else [to_shown(leaf, value)]
     return f"{label} {', '.join(map(str, lines))}"

@@ -19,8 +19,8 @@ from studio.web.asking import Action, Reply, Request, add_if_new, answer, rank
 from studio.web.drawn_form import judged
 from studio.web.export_shown import head, line
 from studio.web.export_steps import STEPS, sections_of, sentence, steps
-from studio.web.form import fill
 from studio.web.form_desk import FormDesk
+from studio.web.shown_values import fill
 from studio.web.start import Starter
 from studio.web.words import say
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from studio.config.faults import ConfigError
+from studio.config.faults import ConfigError, Fault
 from studio.config.io import dump
 from studio.config.jobs import JobConfig
 from studio.runs.submission import submit_config
@@ -18,6 +19,21 @@ Request = Mapping[str, Any]
 Reply = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the fields of a form show, the config that they mean if it has the right shape, and all faults and hints."""
+
+    language: str
+    shown: Mapping[str, Any]
+    config: JobConfig | None
+    faults: list[Fault]
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it cannot be started as it is."""
+        return any(fault.severity == "fault" for fault in self.faults)
+
+
 class FormDesk:
     """The form of `schema` for a page that asks `form`, `check` on every change, and `start`."""
 
@@ -28,21 +44,28 @@ class FormDesk:
         """Sections, fields and choices as they are now."""
         return described(self.schema, providers(self._starter.workspace, self._starter.supervisor), request["language"])
 
-    def check(self, request: Request) -> Reply:
-        """What the fields amount to: faults at their fields, where it would run, the command and the file."""
-        language, shown = request["language"], request.get("values") or {}
+    def look(self, request: Request) -> Look:
+        """The form as it is, judged on its own and in this workspace."""
+        shown = request.get("values") or {}
         config, faults = judged(self.schema, shown)
         if config is not None:
             faults = [*faults, *self._starter.faults(config)]
-        fields, others = by_field(self.schema, shown, faults, language)
+        return Look(request["language"], shown, config, faults)
+
+    def said(self, look: Look) -> Reply:
+        """What the fields amount to: faults at their fields, where it would run, the command and the file."""
+        fields, others = by_field(self.schema, look.shown, look.faults, look.language)
         for said in (*fields.values(), *others):
             said["severity"] = "to-do" if said["code"] in TO_DO else said["severity"]
-        blocked = any(fault.severity == "fault" for fault in faults)
-        reply: Reply = {"fields": fields, "others": others, "blocked": blocked, "place": "", "command": "", "yaml": ""}
-        if config is None:
-            return reply
-        place = "" if blocked else self._starter.place(language, config)
-        return {**reply, "place": place, "command": command_text(config), "yaml": dump(config)}
+        texts = {"place": "", "command": "", "yaml": ""}
+        if look.config is not None:
+            place = "" if look.blocked else self._starter.place(look.language, look.config)
+            texts = {"place": place, "command": command_text(look.config), "yaml": dump(look.config)}
+        return {"fields": fields, "others": others, "blocked": look.blocked, **texts}
+
+    def check(self, request: Request) -> Reply:
+        """What the fields amount to now."""
+        return self.said(self.look(request))
 
     def config(self, request: Request) -> JobConfig:
         """The config that the fields show. Raises ConfigError."""

@@ -10,8 +10,8 @@ import gradio as gr
 from studio.web.words import languages, words
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("page.js", "chart.js", "runs.js", "run.js", "drawn_form.js")
-ROOMS = ("data", "evaluate", "chat", "export")
+SCRIPTS = ("page.js", "chart.js", "runs.js", "run.js", "combo.js", "drawn_form.js")
+ROOMS = ("train", "data", "evaluate", "chat", "export")
 """Tabs that have several files of their own."""
 
 _SANS = (
@@ -68,7 +68,7 @@ def theme() -> gr.themes.Base:
 
 def stylesheet() -> str:
     """The stylesheet: the board's, then those of the tabs that have files of their own."""
-    files = (STATIC / "studio.css", STATIC / "drawn_form.css", *(file for room in ROOMS for file in _room(room, "css")))
+    files = (STATIC / "studio.css", STATIC / "drawn_form.css", STATIC / "combo.css", *(file for room in ROOMS for file in _room(room, "css")))
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from studio.config.catalogue import load_catalogue
 from studio.config.generate import DOCUMENT_ENDINGS
+from studio.config.optimizers import OPTIMIZERS
+from studio.config.rewards import LIBRARY as REWARDS
 from studio.config.shipped import SHIPPED_MODEL, SHIPPED_PARAMETERS
 from studio.config.templates import TEMPLATE_NAMES
-from studio.config.trainer_arguments import OPTIMIZERS
 from studio.config.workspace import Workspace
 from studio.data.examples import DataError
 from studio.data.listing import list_datasets
+from studio.runs.adapters import adapter_kind
 from studio.runs.checkpoints import checkpoints
+from studio.runs.configs import config_of
 from studio.runs.devices import inventory
 from studio.runs.folder import RunFolder
 from studio.runs.supervisor import Supervisor
@@ -55,7 +57,7 @@ def adapters(workspace: Workspace) -> list[Choice]:
     """Adapters of finished runs and in their complete checkpoints."""
     found: list[Choice] = []
     for config in sorted(workspace.saves.glob("*/adapter_config.json")):
-        if _is_lora(config.read_text(encoding="utf-8")):
+        if adapter_kind(config.parent):
             found.append(f"saves/{config.parent.name}")
     for folder in sorted(workspace.saves.glob("*/")):
         found += [
@@ -66,13 +68,6 @@ def adapters(workspace: Workspace) -> list[Choice]:
     return found
 
 
-def _is_lora(text: str) -> bool:
-    try:
-        return json.loads(text).get("peft_type") == "LORA"
-    except json.JSONDecodeError:
-        return False
-
-
 def datasets(workspace: Workspace) -> list[Choice]:
     """Datasets of the registry that can be used, with their rows; none when the registry itself is broken."""
     try:
@@ -81,6 +76,21 @@ def datasets(workspace: Workspace) -> list[Choice]:
         return []
     usable = [entry for entry in entries if entry.problem is None]
     return [(entry.name if entry.rows is None else f"{entry.name} · {entry.rows:,}", entry.name) for entry in usable]
+
+
+def reward_models(workspace: Workspace) -> list[Choice]:
+    """Runs that trained a reward model and left one, newest first."""
+    found = [folder for folder in workspace.saves.glob("*/") if _scores(folder)]
+    found.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    return [f"saves/{folder.name}" for folder in found]
+
+
+def _scores(folder: Path) -> bool:
+    """Whether the run's model gives an answer a score, and its weights or those of its adapter are there."""
+    if not any((folder / name).exists() for name in ("adapter_config.json", "config.json")):
+        return False
+    config = config_of(RunFolder(folder), TrainConfig)
+    return config is not None and config.stage.type == "reward"
 
 
 def documents(workspace: Workspace) -> list[Choice]:
@@ -110,6 +120,8 @@ def providers(workspace: Workspace, supervisor: Supervisor) -> Mapping[str, Prov
         "adapters": lambda: adapters(workspace),
         "datasets": lambda: datasets(workspace),
         "documents": lambda: documents(workspace),
+        "rewards": lambda: [entry.name for entry in REWARDS],
+        "reward_models": lambda: reward_models(workspace),
         "templates": lambda: ["auto", *TEMPLATE_NAMES],
         "optimizers": lambda: list(OPTIMIZERS),
         "target_modules": lambda: list(LAYER_NAMES),

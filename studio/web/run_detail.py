@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,12 +19,17 @@ from studio.runs.folder import RunFolder
 from studio.runs.records import Status
 from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
-from studio.web.form import number_text
+from studio.web.shown_values import number_text
 from studio.web.words import say
 
 
-def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The head of a run's page, and a version that changes when something in it does."""
+def detail(
+    language: str, job: Job, folder: RunFolder, events: Sequence[dict[str, Any]], looked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The head of a run's page, and a version that changes when something in it does.
+
+    `looked` is what the doctor found in its numbers (`RunDoctor.look`).
+    """
     status = folder.status()
     shown: dict[str, Any] = {
         "name": job.name,
@@ -44,6 +49,7 @@ def detail(language: str, job: Job, folder: RunFolder, events: Sequence[dict[str
         "events": [_event(event) for event in _worth_saying(events)],
         "actions": actions(job),
         "attempt": job.attempt,
+        **looked,
     }
     if job.state not in ACTIVE:
         shown |= {

@@ -15,6 +15,7 @@ from studio.runs.supervisor import Supervisor
 from studio.web.curve_cache import CurveCache
 from studio.web.panels import PANELS
 from studio.web.run_detail import detail, read_config
+from studio.web.run_doctor import RunDoctor
 from studio.web.runs_list import overview
 from studio.web.words import known, say
 
@@ -28,6 +29,7 @@ class RunsView:
         self.workspace = workspace
         self.supervisor = supervisor
         self.curves = CurveCache()
+        self.doctor = RunDoctor(self.curves)
         self._actions: dict[str, Callable[[str, Request], dict[str, Any]]] = {
             "stop": self._stop,
             "stop_save": self._stop,
@@ -58,7 +60,8 @@ class RunsView:
         if job is None:
             return {**reply, "missing": f"{name}: {say(language, 'page.runs.choose')}"}
         folder = folders[job.name]
-        head = detail(language, job, folder, self.curves.events(folder))
+        looked = self.doctor.look(language, job, folder)
+        head = detail(language, job, folder, self.curves.events(folder), looked)
         if head["version"] != request.get("version"):
             reply["detail"] = head
         panel = PANELS.get(str(request.get("view")))

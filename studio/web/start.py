@@ -7,10 +7,13 @@ from typing import cast
 
 from studio.config.faults import ConfigError, Fault
 from studio.config.jobs import JobConfig
+from studio.config.layer_support import layer_faults
 from studio.config.local_paths import outside_faults
+from studio.config.quantization_support import quantization_faults
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.data.chosen import chosen_rows, dataset_faults
+from studio.runs.devices import has_gpu
 from studio.runs.errors import RunExists
 from studio.runs.folder import RunFolder
 from studio.runs.states import State
@@ -54,7 +57,12 @@ class Starter:
 
     def faults(self, config: JobConfig) -> list[Fault]:
         """What is wrong with the config in this workspace, beyond what is wrong with it anywhere."""
-        return [*dataset_faults(self.workspace, config), *outside_faults(self.workspace, config)]
+        return [
+            *dataset_faults(self.workspace, config),
+            *outside_faults(self.workspace, config),
+            *quantization_faults(self.workspace, config, has_gpu),
+            *layer_faults(self.workspace, config),
+        ]
 
     def place(self, language: str, config: JobConfig) -> str:
         """Whether the run would start at once and on what, or how far back in the queue it would stand."""

@@ -1,27 +1,26 @@
-"""What a config amounts to, said before it runs: one sentence, faults and hints, the command, the file."""
+"""What a config amounts to, said before it runs: one sentence, the command, and which faults are only a to-do."""
 
 from __future__ import annotations
 
-import html
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from studio.config.faults import Fault
 from studio.config.io import command_of
 from studio.config.jobs import JobConfig
-from studio.config.kinds import KINDS, all_leaves, kind_of
+from studio.config.kinds import KINDS, kind_of
 from studio.config.outline import Outline, outline
 from studio.config.train import TrainConfig
 from studio.runs.environment import SECRET_NAMES
-from studio.web.words import fault_messages, say
+from studio.web.words import say
 
 # Variables that a user may have set and that change where a run looks for models.
 _TOLD = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HOME", "MODELSCOPE_DOMAIN", "OMP_NUM_THREADS")
 
 
 # What is only not chosen yet: said quietly in the summary, not in red at the field.
-TO_DO = frozenset({"missing", "no_datasets", "no_questions", "nothing_to_export"})
+TO_DO = frozenset({"missing", "no_datasets", "no_questions", "nothing_to_export", "no_rewards"})
 
 
 def sentence(language: str, config: TrainConfig, rows: int | None) -> str:
@@ -33,8 +32,12 @@ def sentence(language: str, config: TrainConfig, rows: int | None) -> str:
         method = f"{method} {say(language, f'fields.{key}.label').lower()} {value}"
     quantized = facts.quantization != "none"
     key = "page.form.sentence_quantized" if quantized else "page.form.sentence"
+    bits = say(language, f"fields.quantization.type.options.{facts.quantization}")
+    begin = say(language, key, method=method, model=facts.model, bits=bits)
+    if facts.stage != type(config).model_fields["stage"].default.type:
+        begin = f"{say(language, f'fields.stage.type.options.{facts.stage}')}: {begin}"
     parts = [
-        say(language, key, method=method, model=facts.model, bits=facts.quantization),
+        begin,
         say(language, "page.form.batch", batch=facts.rows_a_step),
     ]
     if rows is not None:
@@ -60,19 +63,6 @@ def command_text(config: JobConfig, environment: Mapping[str, str] | None = None
     return " \\\n    ".join([" ".join([*told, *words[:own]]), *words[own:]])
 
 
-def notices(language: str, faults: Sequence[Fault]) -> str:
-    """Faults and hints as a list for the page: what blocks comes first."""
-    messages = fault_messages(language)
-    rows: list[str] = []
-    for fault in sorted(faults, key=lambda one: one.severity != "fault"):
-        label = _label(language, fault.path)
-        text = html.escape(fault.sentence(messages))
-        kind = "to-do" if fault.code in TO_DO else fault.severity
-        rows.append(f'<li class="{kind}"><b>{html.escape(label)}</b> {text}</li>')
-    return f'<ul class="notices">{"".join(rows)}</ul>' if rows else ""
-
-
-def _label(language: str, path: str) -> str:
-    bare = path.partition("[")[0]
-    key = next((leaf.key for leaf in all_leaves().values() if leaf.path == bare), None)
-    return say(language, f"fields.{key}.label") if key else path
+def severity(fault: Fault) -> str:
+    """fault, hint, or to-do for what is only not chosen yet."""
+    return "to-do" if fault.code in TO_DO else fault.severity

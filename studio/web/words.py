@@ -15,6 +15,7 @@ import yaml
 
 from studio.config.faults import MESSAGES
 from studio.config.kinds import all_groups, all_leaves
+from studio.runs.diagnosis import MESSAGES as FINDINGS
 
 LOCALES = Path(__file__).parent / "locales"
 ENGLISH = "en"
@@ -39,27 +40,36 @@ def words(language: str) -> Mapping[str, str]:
 
 
 def say(language: str, key: str, **values: Any) -> str:
-    """One text with its values filled in. Raises KeyError for a key that does not exist."""
-    text = words(language)[key]
+    """One text with its values filled in, in English where the language lacks it. Raises KeyError for no text at all."""
+    text = words(language).get(key) or words(ENGLISH)[key]
     return text.format(**values) if values else text
 
 
 def fault_messages(language: str) -> dict[str, str]:
     """The sentences of faults by code."""
-    return {code: words(language)[f"faults.{code}"] for code in MESSAGES}
+    own = words(language)
+    return {code: own.get(f"faults.{code}", text) for code, text in MESSAGES.items()}
+
+
+def finding_messages(language: str) -> dict[str, str]:
+    """The sentences of what a run's numbers say, by code."""
+    own = words(language)
+    return {code: own.get(f"findings.{code}", text) for code, text in FINDINGS.items()}
 
 
 @lru_cache(maxsize=1)
 def _schema_words() -> dict[str, str]:
     found: dict[str, str] = {f"faults.{code}": text for code, text in MESSAGES.items()}
+    found |= {f"findings.{code}": text for code, text in FINDINGS.items()}
     for group in all_groups().values():
         found[f"sections.{group.name}"] = group.title
     for leaf in all_leaves().values():
         found[f"fields.{leaf.key}.label"] = leaf.title
         found[f"fields.{leaf.key}.info"] = leaf.description
         if leaf.kind == "type":
-            for option, text in zip(leaf.options, leaf.option_labels, strict=True):
+            for option, text, about in zip(leaf.options, leaf.option_labels, leaf.option_abouts, strict=True):
                 found[f"fields.{leaf.key}.options.{option}"] = text
+                found[f"fields.{leaf.key}.about.{option}"] = about
     return found
 
 

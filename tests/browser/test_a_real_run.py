@@ -58,7 +58,7 @@ def fill_in(page: Page, name: str) -> None:
         "samples": {"samples-prompts": "Who are you?", "samples-max_new_tokens": "8"},
     }
     for fold, fields in folded.items():
-        page.locator(f"#fold-{fold} button").first.click()
+        page.locator(f"#fold-{fold} > summary").click()
         for field, text in fields.items():
             page.locator(f"#field-{field}").locator("input, textarea").first.fill(text)
     expect(page.locator("#command pre")).to_contain_text(f"optimisation.max_steps={STEPS}")

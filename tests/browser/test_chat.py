@@ -34,7 +34,10 @@ def test_from_loading_to_a_kept_row(browser: Browser, chat_board: Board, watch: 
         page.goto(chat_board.address + "?tab=chat")
         page.locator(".open-load").click()
         page.locator("[data-key='model.path']").fill("models/tiny")
-        page.locator("[data-key='serving.adapters']").fill("saves/one\nsaves/two")
+        adapters = page.locator("[data-field='serving.adapters'] input")
+        for adapter in ("saves/one", "saves/two"):
+            adapters.fill(adapter)
+            adapters.press("Enter")
         expect(page.locator(".load pre")).to_contain_text("'serving.adapters=[saves/one, saves/two]'")
         page.locator(".load .start").click()
         expect(page.locator(".servers .model")).to_have_text(["tiny", "one", "two"], timeout=60_000)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Download, Page, expect
+from playwright.sync_api import Browser, Download, Locator, Page, expect
 
 from studio.runs.evaluation_results import predictions
 from tests.browser.conftest import Board, Watch, new_page, wait_for
@@ -33,18 +33,37 @@ def evaluating_board(tmp_path: Path, serving_workspace: Path) -> Iterator[Board]
     board.kill_runs()
 
 
+def add(form: Locator, key: str, *entries: str) -> None:
+    """Type entries into a list, each taken over by Enter."""
+    box = form.locator(f"[data-field='{key}'] input")
+    for entry in entries:
+        box.fill(entry)
+        box.press("Enter")
+        expect(form.locator(f"[data-field='{key}'] [data-drop='{entry}']")).to_be_visible()
+    box.press("Escape")
+
+
+def empty(form: Locator, key: str) -> None:
+    """Take every entry out of a list."""
+    chips = form.locator(f"[data-field='{key}'] .chip")
+    for _ in range(chips.count()):
+        chips.first.locator("button").click()
+    expect(chips).to_have_count(0)
+
+
 def start(page: Page, board: Board) -> str:
     """Fill the form of a new evaluation, start it, and return its name."""
     page.goto(board.address + "?tab=evaluate")
     form = page.locator(".ev-form")  # with no evaluation yet, the form of a new one is what the tab opens with
     expect(form.locator(".start")).to_be_disabled()
     form.locator("[data-key='model.path']").fill("models/tiny")
-    form.locator("[data-field='candidates.runs'] [data-offer='saves/one']").click()
-    form.locator("[data-offer=talk]").click()
+    add(form, "candidates.runs", "saves/one")
+    add(form, "questions.datasets", "talk")
     form.locator("[data-key='decoding.max_new_tokens']").fill("120")
     form.locator("[data-section=decoding] summary").click()
     form.locator("[data-key='decoding.batch_size']").fill("1")  # so that rows come one by one
-    form.locator("[data-key='scores.names']").fill("rouge_l\nchrf")
+    empty(form, "scores.names")
+    add(form, "scores.names", "rouge_l", "chrf")
     expect(form.locator("pre")).to_contain_text("'candidates.runs=[saves/one]'")
     form.locator(".start").click()
     expect(page.locator(".ev-head .state")).to_be_visible()
@@ -87,7 +106,8 @@ def test_from_the_form_to_the_report(browser: Browser, evaluating_board: Board, 
         }  # fmt: skip
         assert "<script" not in taken(page, "report").read_text(encoding="utf-8")
         page.locator("[data-rescore]").click()
-        page.locator(".ev-dialog [data-key='scores.names']").fill("exact_match")
+        empty(page.locator(".ev-dialog"), "scores.names")
+        add(page.locator(".ev-dialog"), "scores.names", "exact_match")
         page.locator(".ev-dialog .yes").click()
         expect(page.locator("tbody[data-score=exact_match]")).to_be_visible(timeout=60_000)
         expect(page.locator("tbody[data-score=chrf]")).to_have_count(0)

@@ -110,7 +110,7 @@ def test_a_csv_is_uploaded_mapped_mended_split_seen_as_tokens_and_trained_on(
         page.keyboard.type("models/tiny")
         page.keyboard.press("Enter")
         page.locator("#field-name input").fill("trained")
-        page.locator("#fold-optimisation button").first.click()
+        page.locator("#fold-optimisation > summary").click()
         page.locator("#field-optimisation-max_steps input").fill("4")
         expect(page.locator("#command pre")).to_contain_text("optimisation.max_steps=4")
 

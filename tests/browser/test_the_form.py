@@ -82,11 +82,11 @@ def test_a_fault_stands_at_its_field_and_blocks(page: Page) -> None:
 
 def test_only_what_applies_is_shown_and_changes_are_counted(page: Page) -> None:
     expect(page.locator("#field-method-lora-rank")).to_be_visible()
-    page.locator("#field-method-type label").filter(has_text="Freeze").click()
+    page.locator("#field-method-type select").select_option(label="Freeze")
     expect(page.locator("#field-method-lora-rank")).to_be_hidden()
     expect(page.locator("#field-method-freeze-trainable_layers")).to_be_visible()
     fold = page.locator("#fold-cadence")
-    fold.locator("button").first.click()
+    fold.locator("summary").click()
     write(page, "field-cadence-save_steps", "7")
     expect(fold).to_contain_text("1 changed: Save every (steps)")
 
@@ -107,7 +107,7 @@ def test_a_file_is_saved_and_loaded_again(page: Page, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("method: {rank: nonsense}\n")
     page.locator("#load-yaml input[type=file], input[type=file]").first.set_input_files(bad)
-    expect(page.locator(".toast-body, .toast-wrap").first).to_contain_text("not a whole number")
+    expect(page.locator(".studio-toast.bad")).to_contain_text("not a whole number")
     expect(page.locator("#field-method-lora-rank input")).to_have_value("24")
 
 

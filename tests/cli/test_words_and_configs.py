@@ -19,7 +19,7 @@ def test_check_prints_every_fault(studio: Terminal) -> None:
     for text in (
         "fault: method.rank: 0 is too small: at least 1.",
         "fault: optimisation.learning_rate: 'fast' is not a number.",
-        "fault: quantization.type: There is no type '3bit'. Choose one of: none, 4bit, 8bit.",
+        "fault: quantization.type: There is no type '3bit'. Choose one of: none, 4bit, 8bit, hqq,",
     ):
         assert text in complained
 

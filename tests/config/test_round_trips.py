@@ -35,7 +35,7 @@ def value_of(leaf: Leaf) -> st.SearchStrategy[Any]:
     if leaf.path == "devices.use":
         return st.sampled_from(["auto", "cpu", "cuda:0", "cuda:0,cuda:1"])
     if leaf.path == "trainer":
-        return st.sampled_from([{}, {"adam_beta1": 0.8}, {"tf32": True, "full_determinism": False}])
+        return st.sampled_from([{}, {"adam_beta1": 0.8}, {"eval_delay": 2, "full_determinism": False}])
     simple: dict[str, st.SearchStrategy[Any]] = {
         "flag": st.booleans(),
         "select": st.sampled_from(leaf.options) if leaf.options else st.nothing(),
@@ -104,3 +104,12 @@ def test_there_is_an_example_of_every_stage_method_and_quantization() -> None:
     for section in ("stage", "method", "quantization"):
         types = {leaf.options for leaf in leaves(TrainConfig) if leaf.path == f"{section}.type"}.pop()
         assert {getattr(config, section).type for config in found} == set(types)
+
+
+@pytest.mark.parametrize(("word", "meant"), [("on", "on"), ("off", "off"), ("'on'", "on"), ("auto", "auto")])
+def test_on_and_off_are_words_where_a_setting_takes_words(word: str, meant: str) -> None:
+    tree = {"model": {"path": "m"}, "data": {"datasets": ["d"]}}
+    config = parse(override(tree, [f"optimisation.gradient_checkpointing={word}"]))
+    assert config.optimisation.gradient_checkpointing == meant
+    assert parse(read_yaml(f"{{model: {{path: m}}, data: {{datasets: [d]}}, optimisation: "
+                                f"{{gradient_checkpointing: {word}}}}}")) == config  # fmt: skip

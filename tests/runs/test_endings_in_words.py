@@ -16,7 +16,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1, in <modu
 
 
 def test_the_planned_endings() -> None:
-    assert ending(0) == (State.FINISHED, "", "")
+    assert ending(0) == (State.FINISHED, "", "", "")
     assert ending(0, request=STOP).state is State.FINISHED
     assert ending(EXIT_STOPPED, request=STOP)[:2] == (State.STOPPED, "Stopped on request.")
     assert ending(-signal.SIGTERM, request=STOP).state is State.STOPPED
@@ -26,7 +26,7 @@ def test_the_planned_endings() -> None:
 
 def test_the_workers_own_failure_wins() -> None:
     failure = Failure("row 7 is bad", "mend it", "data")
-    assert ending(1, failure=failure, log="CUDA out of memory") == (State.FAILED, "row 7 is bad", "mend it")
+    assert ending(1, failure=failure, log="CUDA out of memory") == (State.FAILED, "row 7 is bad", "mend it", "data")
     assert ending(EXIT_STOPPED, failure=failure).state is State.FAILED
 
 

@@ -136,10 +136,10 @@ def test_records_survive_the_way_through_the_disk(tmp_path: Path) -> None:
     folder.write_job(job)
     folder.write_status(status)
     folder.write_processes(Processes(2, 3, 4.0, 5, 6.0, 7))
-    folder.write_end(End(State.FAILED, 2, None, 9, "cause", "advice", 3.0))
+    folder.write_end(End(State.FAILED, 2, None, 9, "cause", "advice", "data", 3.0))
     assert (folder.job(), folder.status()) == (job, status)
     assert folder.processes() == Processes(2, 3, 4.0, 5, 6.0, 7)
-    assert folder.end() == End(State.FAILED, 2, None, 9, "cause", "advice", 3.0)
+    assert folder.end() == End(State.FAILED, 2, None, 9, "cause", "advice", "data", 3.0)
     assert [folder.write_request("save_now").serial, folder.write_request("stop", requeue=True).serial] == [1, 2]
     assert folder.request().requeue
 

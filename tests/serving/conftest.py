@@ -40,10 +40,11 @@ def served(serving_workspace: Path) -> Iterator[Any]:
         "devices": {"use": "cpu"},
     }
     config = parse(tree, ServeConfig)
-    model, tokenizer, template, names = load(config, Workspace(serving_workspace), detect("cpu"))
-    engine = Engine(model, tokenizer, end_tokens(model, tokenizer, template), places=4)
+    loaded = load(config, Workspace(serving_workspace), detect("cpu"))
+    ends = end_tokens(loaded.model, loaded.tokenizer, loaded.template)
+    engine = Engine(loaded.model, loaded.tokenizer, ends, 4, loaded.fronts)
     engine.start()
-    yield Served(engine, tokenizer, template, names, context=256)
+    yield Served(engine, loaded.tokenizer, loaded.template, loaded.names, context=256)
     engine.close()
 
 

@@ -30,6 +30,9 @@ OTHER: dict[str, Any] = {
     "model.rope_scaling": "yarn",
     "model.revision": "main",
     "quantization.quant_type": "fp4",
+    "quantization.storage": "bfloat16",
+    "quantization.bits": "8",
+    "model.new_tokens": ["<tool>"],
     "data.datasets": ["other"],
     "data.validation_datasets": ["other"],
     "data.validation_size": 0.1,
@@ -49,7 +52,14 @@ OTHER: dict[str, Any] = {
     "samples.prompts": ["Hi"],
     "trackers.report_to": ["mlflow"],
     "devices.use": "cuda:1",
-    "trainer": {"tf32": True},
+    "trainer": {"full_determinism": True},
+    "optimisation.optimizer_target_modules": ["mlp"],
+    "method.start": "gaussian",
+    "method.bias": "all",
+    "method.rank_pattern": {"q_proj": 4},
+    "method.alpha_pattern": {"q_proj": 4},
+    "method.layers": [0],
+    "method.loraplus_ratio": 16.0,
 }
 # What must be set for a setting to have anything to act on.
 NEEDS: dict[str, dict[str, Any]] = {
@@ -176,7 +186,7 @@ def test_without_rows_to_evaluate_on_nothing_is_evaluated() -> None:
 
 
 def test_further_arguments_pass_through_last() -> None:
-    assert planned(trainer={"tf32": True}).trainer["tf32"] is True
+    assert planned(trainer={"full_determinism": True}).trainer["full_determinism"] is True
 
 
 def test_losses_that_are_not_finite_are_never_hidden() -> None:

@@ -29,13 +29,13 @@ def test_the_guard_of_four_bit_weights_is_needed_where_it_acts(
 ) -> None:
     import torch
 
-    from studio.tasks import model
+    from studio.tasks.quantized import bitsandbytes
 
     if not torch.cpu.get_capabilities().get("avx512_bf16"):
         pytest.skip("bitsandbytes repacks 4-bit weights only on CPUs with avx512_bf16")
     changes = {"quantization": {"type": "4bit"}, "optimisation": {"precision": "bf16"}}
     right = train("right", changes, EVALUATED)
-    monkeypatch.setattr(model, "keep_four_bit_trainable", lambda loaded: None)
+    monkeypatch.setattr(bitsandbytes, "keep_four_bit_trainable", lambda loaded: None)
     wrong = train("wrong", changes, EVALUATED)
     assert wrong.losses[:3] == pytest.approx(right.losses[:3], abs=1e-2)
     assert wrong.losses != pytest.approx(right.losses, abs=1e-2), "bitsandbytes is mended: remove the guard"

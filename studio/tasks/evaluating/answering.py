@@ -21,6 +21,7 @@ from transformers import DynamicCache
 from studio.tasks.evaluating.choosing import Choosing, choose
 from studio.tasks.evaluating.window import Window
 from studio.tasks.failures import TaskError
+from studio.tasks.soft_prompt import SoftPrompt
 
 PROMPT_TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
 
@@ -61,12 +62,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Voice:
-    """A model together with what is needed to let it speak: the tokens that end an answer, and padding."""
+    """A model together with what is needed to let it speak: the tokens that end an answer, padding, and the soft prompt
+    that stands in front of every input, if there is one."""
 
     model: Any
     ends: frozenset[int]
     pad: int
     choosing: Choosing
+    front: SoftPrompt | None = None
+
+    @property
+    def places(self) -> int:
+        """How many places of the context the soft prompt takes."""
+        return self.front.places if self.front else 0
 
 
 def answers(
@@ -77,6 +85,12 @@ def answers(
     At most `size` rows at a time; when memory runs out, half of them. Raises TaskError when one row is too much.
     """
     waiting = _longest_first(requests)
+    if voice.front and not rolls(voice.model):
+        raise TaskError(
+            "candidates",
+            "This model keeps a state of its own kind, in front of which a soft prompt cannot be put here.",
+            "Take the prompt, prefix or P-tuning run out of candidates.runs.",
+        )
     while waiting and go_on():
         batch = Batch(voice, size) if rolls(voice.model) else WholeBatch(voice, size)
         try:
@@ -124,7 +138,7 @@ class Batch:
     def step(self, waiting: deque[Request]) -> list[Answer]:
         """Let rows in where there is room, then one more token for each; gives the rows that are done."""
         done: list[Answer] = []
-        while waiting and self._window.fits(len(waiting[0].ids)):
+        while waiting and self._window.fits(self.voice.places + len(waiting[0].ids)):
             done += self._enter(self._next_group(waiting))
         if self.rows:
             done += self._write()
@@ -133,6 +147,8 @@ class Batch:
     def _next_group(self, waiting: deque[Request]) -> list[Request]:
         """Prompts that go through the model together: as many as there is room for, within a bound of tokens."""
         most, room = PROMPT_TOKENS_AT_ONCE[self._device.type], self._window.slots - self._window.rows
+        if self.voice.front:  # rows of different lengths would need gaps behind it
+            return [waiting.popleft()]
         count = max(1, min(room, most // len(waiting[0].ids), len(waiting)))
         return [waiting.popleft() for _ in range(count)]
 
@@ -140,20 +156,28 @@ class Batch:
         start = time.perf_counter()
         rows = [Row(request) for request in group]
         self.rows += rows  # before the work: whoever runs out of memory finds them here
-        lengths = [len(request.ids) for request in group]
+        lengths = [self.voice.places + len(request.ids) for request in group]
         ids, mask = padded([request.ids for request in group], self.voice.pad, self._device)
+        output, cache = self._read(ids, mask)
+        self._window.add(cache, lengths)
+        self._take(rows, output.logits[:, -1], start)
+        return self._leave()
+
+    def _read(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, DynamicCache]:
+        """Prompts through the model: what it gives, and its cache."""
+        if self.voice.front:
+            return self.voice.front.forward(self.voice.model, ids, **self._last_only)
         cache = DynamicCache()
-        logits = self.voice.model(
+        positions = (mask.cumsum(dim=-1) - 1).clamp_min(0)
+        output = self.voice.model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=(mask.cumsum(dim=-1) - 1).clamp_min(0),
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             **self._last_only,
-        ).logits[:, -1]
-        self._window.add(cache, lengths)
-        self._take(rows, logits, start)
-        return self._leave()
+        )
+        return output, cache
 
     def _write(self) -> list[Answer]:
         start = time.perf_counter()

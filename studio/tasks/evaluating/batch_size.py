@@ -16,9 +16,12 @@ SHARE_OF_FREE_MEMORY = 0.5
 WORKING_COPIES = 4  # of a row's logits in float32: drawing sorts and sums them
 
 
-def rows_at_once(model: Any, requests: Sequence[Request]) -> int:
-    """Rows for which half of the free memory suffices when all become as long as they may; at least one."""
-    longest = max(len(request.ids) + request.most for request in requests)
+def rows_at_once(model: Any, requests: Sequence[Request], places: int = 0) -> int:
+    """Rows for which half of the free memory suffices when all become as long as they may; at least one.
+
+    `places` are those of a soft prompt in front of every row.
+    """
+    longest = places + max(len(request.ids) + request.most for request in requests)
     needed = longest * bytes_a_token(model) + WORKING_COPIES * 4 * model.config.get_text_config().vocab_size
     fitting = int(SHARE_OF_FREE_MEMORY * _free_bytes(model.device) / needed)
     return max(1, min(fitting, MOST[model.device.type], len(requests)))

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from studio.config.workspace import Workspace
+from studio.runs.adapters import adapter_kind, is_soft_prompt
 from studio.runs.atomic import read_text
 from studio.runs.checkpoints import newest_complete
 from studio.runs.evaluation_results import BASE
 from studio.runs.folder import RunFolder
-from studio.tasks.adapter import Arguments
+from studio.tasks.adapter import Arguments, Unfit, load
 from studio.tasks.adapter import merged as merged_into
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
 from studio.tasks.model import load_model, load_tokenizer
+from studio.tasks.soft_prompt import SoftPrompt, read_soft_prompt
+from studio.tasks.trained_on import model_section, tokenizer_source, with_positions
+from studio.tasks.vocabulary import rows_needed
 from studio.tasks.weights import check_file, check_weights
 
 Notice = Callable[[str], None]
@@ -47,6 +49,12 @@ class Seat:
     candidate: Candidate
     model: Any
     tokenizer: Any
+    front: SoftPrompt | None = None
+
+    @property
+    def places(self) -> int:
+        """How many places of the context its soft prompt takes."""
+        return self.front.places if self.front else 0
 
 
 def find_candidates(base: bool, paths: Sequence[str], workspace: Workspace, notice: Notice) -> list[Candidate]:
@@ -56,7 +64,8 @@ def find_candidates(base: bool, paths: Sequence[str], workspace: Workspace, noti
     """
     found = [_find(path, workspace, notice) for path in dict.fromkeys(paths)]
     first = [Candidate(BASE, "base")] if base else []
-    return [*first, *sorted(found, key=lambda candidate: candidate.kind)]
+    # Those that let the embeddings grow come behind those that do not, which would see the further rows.
+    return [*first, *sorted(found, key=lambda one: (one.kind, rows_needed(one.folder) if one.folder else 0))]
 
 
 def _find(path: str, workspace: Workspace, notice: Notice) -> Candidate:
@@ -84,7 +93,7 @@ def check_origin(candidate: Candidate, model_path: str, merged: Sequence[str], n
 
     Raises TaskError when the run was trained on further adapters, which must then be merged here too.
     """
-    tree = _run_config(candidate)
+    tree = model_section(candidate.folder)
     trained_on, before = tree.get("path"), [str(name) for name in (tree.get("adapters") or [])[:-1]]
     if trained_on and trained_on != model_path:
         notice(f"{candidate.name} was trained on {trained_on} and is evaluated on {model_path}.")
@@ -96,25 +105,12 @@ def check_origin(candidate: Candidate, model_path: str, merged: Sequence[str], n
         )
 
 
-def _run_config(candidate: Candidate) -> dict[str, Any]:
-    """The section model of the run that a candidate comes from; empty when it comes from elsewhere."""
-    for folder in [candidate.folder, candidate.folder.parent] if candidate.folder else []:
-        text = read_text(folder / "config.yaml")
-        try:
-            tree = yaml.safe_load(text) if text else None
-        except yaml.YAMLError:
-            tree = None
-        if isinstance(tree, dict) and isinstance(tree.get("model"), dict):
-            return tree["model"]
-    return {}
-
-
 def seats(
     candidates: Sequence[Candidate],
     source: str,
     merged: Sequence[Path],
     arguments: Arguments,
-    quantization: Arguments | None,
+    quantization: Arguments,
     machine: Machine,
 ) -> Iterator[Seat]:
     """Each candidate when its turn comes. The base is loaded once, before it is wrapped for the first adapter; whole
@@ -124,46 +120,55 @@ def seats(
         if candidate.kind == "model":
             model = None
             gc.collect()
-            own = {**arguments, "revision": None}
+            own = {**arguments, "revision": None, "rope": None}  # its own config.json says how it was stretched
             folder = str(candidate.folder)
             yield Seat(candidate, load_model(folder, own, quantization, machine).eval(), load_tokenizer(folder, own))
             continue
         if model is None:
-            model = merged_into(load_model(source, arguments, quantization, machine), merged)
-            tokenizer = load_tokenizer(source, arguments)
-        if candidate.kind == "adapter":
-            model = _with_adapter(model, candidate, f"candidate{number}")
-        yield Seat(candidate, model.eval(), tokenizer)
+            folders = [one.folder for one in candidates if one.kind == "adapter" and one.folder is not None]
+            stretched = with_positions(arguments, [*merged, *folders])
+            model = merged_into(load_model(source, stretched, quantization, machine), merged)
+        front: SoftPrompt | None = None
+        if candidate.folder is not None:
+            model = _ready_for(model, adapter_kind(candidate.folder))
+            if is_soft_prompt(candidate.folder):
+                front = _front(model, candidate, candidate.folder)
+            else:
+                model = _with_adapter(model, candidate, f"candidate{number}")
+        yield Seat(candidate, model.eval(), _tokenizer(candidate, source, merged, arguments), front)
+
+
+def _tokenizer(candidate: Candidate, source: str, merged: Sequence[Path], arguments: Arguments) -> Any:
+    """The tokenizer of the base, or that of an adapter which brings tokens of its own."""
+    own = [candidate.folder] if candidate.folder is not None else []
+    place, brought = tokenizer_source(source, [*merged, *own])
+    return load_tokenizer(place, {**arguments, "revision": None} if brought else arguments)
+
+
+def _ready_for(model: Any, kind: str) -> Any:
+    """The model without its adapters when they are of another kind than `kind`: peft mixes none."""
+    kinds = {config.peft_type.value for config in getattr(model, "peft_config", {}).values()}
+    return model if kinds <= {kind} else model.unload()
+
+
+def _front(model: Any, candidate: Candidate, folder: Path) -> SoftPrompt:
+    try:
+        return read_soft_prompt(model, folder)
+    except Unfit as error:
+        raise misfit(candidate.name, error.reason) from error
 
 
 def _with_adapter(model: Any, candidate: Candidate, name: str) -> Any:
     """The model with the candidate's adapter as the only active one."""
-    from peft import PeftModel
-
-    folder = str(candidate.folder)
-    options = {"adapter_name": name, "autocast_adapter_dtype": False}
-    with _fitting(candidate.name):
-        if isinstance(model, PeftModel):
-            model.load_adapter(folder, **options)
-        else:
-            model = PeftModel.from_pretrained(model, folder, **options)
+    if candidate.folder is None:
+        return model
+    try:
+        model = load(model, candidate.folder, name, float32=False)
+    except Unfit as error:
+        raise misfit(candidate.name, error.reason) from error
     _check_loaded(model, candidate, name)
     model.set_adapter(name)
     return model
-
-
-class _fitting:
-    """What peft and torch say about weights that do not fit, in our words."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, RuntimeError | ValueError | KeyError) and not isinstance(error, TaskError):
-            raise misfit(self.name, " ".join(str(error).split())[:300]) from error
 
 
 def misfit(name: str, reason: str) -> TaskError:

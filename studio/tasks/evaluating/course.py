@@ -47,7 +47,7 @@ class Course:
         self._looked, self._asked_to_stop = 0.0, False
         self._started, self._reported = time.monotonic(), 0.0
         self._done, self._done_now = 0, 0
-        self._prepared: dict[tuple[Any, str], list[Prepared]] = {}
+        self._prepared: dict[tuple[Any, str, int], list[Prepared]] = {}
         self._total = 0
         self._metrics = open_rows(self.folder.metrics_file)
 
@@ -95,11 +95,11 @@ class Course:
 
     def _fitting(self, seat: Seat, template: Callable[[], str]) -> list[Prepared]:
         """The rows in this candidate's tokens; those with the same tokenizer and template share them."""
-        key = (seat.tokenizer, seat.candidate.template())
+        key = (seat.tokenizer, seat.candidate.template(), seat.places)
         if key not in self._prepared:
             total = len(self.questions)
             rows = prepare(self.questions, seat.tokenizer, template, lambda n: self.reporter.progress(n, total))
-            context = context_of(seat.model, self.config.questions.context)
+            context = self._context(seat)
             kept = fitting(rows, context)
             if len(kept) < len(rows):
                 self.reporter.notice(
@@ -113,9 +113,13 @@ class Course:
             self._prepared[key] = kept
         return self._prepared[key]
 
+    def _context(self, seat: Seat) -> int:
+        """Tokens of a row with its answer; a soft prompt takes some of the model's places."""
+        return context_of(seat.model, self.config.questions.context) - seat.places
+
     def _answer(self, seat: Seat, rows: Sequence[Prepared], template: Callable[[], str]) -> None:
         name, most = seat.candidate.name, self.config.decoding.max_new_tokens
-        context = context_of(seat.model, self.config.questions.context)
+        context = self._context(seat)
         todo = [row for row in rows if row.question.asks and not self._has(self.predictions, name, row)]
         self._report(done=len(rows) - len(todo))
         if not todo:
@@ -129,8 +133,8 @@ class Course:
             decoding.do_sample, decoding.temperature, decoding.top_p, decoding.top_k, decoding.repetition_penalty
         )
         ends = end_tokens(seat.model, seat.tokenizer, template())
-        voice = Voice(seat.model, ends, seat.tokenizer.pad_token_id, choosing)
-        size = decoding.batch_size or rows_at_once(seat.model, requests)
+        voice = Voice(seat.model, ends, seat.tokenizer.pad_token_id, choosing, seat.front)
+        size = decoding.batch_size or rows_at_once(seat.model, requests, seat.places)
         logger.info("%s: %d rows, up to %d at a time", name, len(todo), size)
         for answer in answers(voice, requests, size, self.reporter.notice, self.go_on):
             self.predictions.write(_prediction(name, todo[answer.key], answer, seat.tokenizer))
@@ -140,7 +144,8 @@ class Course:
         name = seat.candidate.name
         todo = [row for row in rows if not self._has(self.losses, name, row)]
         self._report(done=len(rows) - len(todo))
-        for loss in losses(seat.model, todo, seat.tokenizer.pad_token_id, self.reporter.notice, self.go_on):
+        pad, notice = seat.tokenizer.pad_token_id, self.reporter.notice
+        for loss in losses(seat.model, todo, pad, notice, self.go_on, seat.front):
             place = {"dataset": loss.row.question.dataset, "row": loss.row.question.row}
             self.losses.write({"candidate": name, **place, "loss": loss.total, "tokens": loss.tokens})
             self._report(tokens=loss.tokens)

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from studio.tasks.evaluating.answering import is_memory, out_of_memory, padded
 from studio.tasks.evaluating.questions import Prepared
+from studio.tasks.soft_prompt import SoftPrompt
 from studio.tasks.tokenize import IGNORED
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16384}
@@ -28,18 +29,23 @@ class Loss:
 
 
 def losses(
-    model: Any, rows: Sequence[Prepared], pad: int, notice: Callable[[str], None], go_on: Callable[[], bool]
+    model: Any,
+    rows: Sequence[Prepared],
+    pad: int,
+    notice: Callable[[str], None],
+    go_on: Callable[[], bool],
+    front: SoftPrompt | None = None,
 ) -> Iterator[Loss]:
     """The loss of each row that has something to predict, longest first; ends early when `go_on` says no.
 
-    Raises TaskError when memory does not suffice for a single row.
+    Behind a soft prompt `front` rows go one by one. Raises TaskError when memory does not suffice for a single row.
     """
     waiting = sorted((row for row in rows if row.whole.trained), key=lambda row: len(row.whole.input_ids), reverse=True)
-    most = len(waiting)
+    most = 1 if front else len(waiting)
     while waiting and go_on():
         count = min(most, _count(waiting, model))
         try:
-            yield from _batch(model, waiting[:count], pad)
+            yield from _batch(model, waiting[:count], pad, front)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_memory(error):
                 raise
@@ -70,7 +76,7 @@ def _answer_length(row: Prepared) -> int:
 
 
 @torch.inference_mode()
-def _batch(model: Any, rows: Sequence[Prepared], pad: int) -> list[Loss]:
+def _batch(model: Any, rows: Sequence[Prepared], pad: int, front: SoftPrompt | None) -> list[Loss]:
     """Rows end at the same column, so the logits of the longest answer are the last ones of all."""
     ids, mask = padded([row.whole.input_ids for row in rows], pad, model.device)
     # Nothing stands before a row's first token that could predict it.
@@ -78,8 +84,11 @@ def _batch(model: Any, rows: Sequence[Prepared], pad: int) -> list[Loss]:
     keep = max(_answer_length(row) for row in rows)
     base = getattr(model, "get_base_model", lambda: model)()
     few = {"logits_to_keep": keep} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
-    positions = (mask.cumsum(dim=-1) - 1).clamp_min(0)
-    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **few)
+    if front:
+        output, _ = front.forward(model, ids, **few)
+    else:
+        positions = (mask.cumsum(dim=-1) - 1).clamp_min(0)
+        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, **few)
     found: list[Loss] = []
     for row, logits, wanted in zip(rows, output.logits[:, -keep:-1], labels[:, 1 - keep :], strict=True):
         total = cross_entropy(logits.float(), wanted, ignore_index=IGNORED, reduction="sum")

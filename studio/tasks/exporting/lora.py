@@ -1,6 +1,6 @@
 """A LoRA adapter as changes to single tensors: W + scale·B·A and its relatives, in the arithmetic of peft's merge.
 
-LoRA: arXiv 2106.09685; rsLoRA: 2312.03732; DoRA: 2402.09353. The order of operations and the formats on the way follow
+LoRA: arXiv 2106.09685; rsLoRA: 2312.03732; DoRA: 2402.09353; BitLoRA: tasks/bitlora.py. The order of operations and the formats on the way follow
 peft, so that the result is equal bit for bit where peft's own is right; merge.py says where it is not.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from studio.runs.artifacts import StoredTensor, read_header
-from studio.runs.export_subject import ADAPTER_WEIGHTS, adapter_config
+from studio.runs.export_subject import ADAPTER_WEIGHTS, adapter_config, held_bits
+from studio.tasks.bitlora import quantized
 from studio.tasks.exporting.tensors import read_tensor
 from studio.tasks.failures import TaskError
 
@@ -136,7 +137,9 @@ class Adapter:
         """A part in float32, which is what peft loads adapters in, on the device of `like`."""
         if name not in parts:
             raise TaskError("adapter", f"The adapter in {self.folder} lacks {name} of {module}.", "Choose another one.")
-        return read_tensor(parts[name]).to(like.device, torch.float32)
+        part = read_tensor(parts[name]).to(like.device, torch.float32)
+        held = held_bits(self.settings)
+        return quantized(part, held) if held and name in ("lora_A.weight", "lora_B.weight") else part
 
 
 def read_adapter(folder: Path) -> Adapter:

@@ -16,6 +16,7 @@ import torch
 
 from studio.runs.artifacts import FLOATS, StoredTensor, model_tensors, read_config
 from studio.runs.export_subject import Subject
+from studio.tasks.adapter import Unfit, load
 from studio.tasks.exporting.lora import Adapter, NotStreamable, read_adapter
 from studio.tasks.exporting.shards import Output
 from studio.tasks.exporting.tensors import DTYPES, read_tensor
@@ -137,7 +138,6 @@ def merge_with_peft(subject: Subject, target: Path, dtype: str, device: str) -> 
 
     `target` becomes a model folder of one file. Raises TaskError when an adapter does not fit.
     """
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     place = {"": 0} if device == "cuda" else None
@@ -147,7 +147,9 @@ def merge_with_peft(subject: Subject, target: Path, dtype: str, device: str) -> 
     )
     try:
         for folder in subject.adapters:
-            model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload(safe_merge=False)
+            model = load(model, folder).merge_and_unload(safe_merge=False)
+    except Unfit:
+        raise
     except (RuntimeError, ValueError, AttributeError) as error:
         raise TaskError(
             "adapter",

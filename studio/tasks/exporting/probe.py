@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from studio.tasks.adapter import load, merged
 from studio.tasks.exporting import children
 from studio.tasks.exporting.memory import peak_bytes
 from studio.tasks.exporting.probing import probe
@@ -84,11 +85,8 @@ def _with_adapters(model: Any, adapters: list[str]) -> Any:
     """All adapters but the last merged, the last one beside the weights, as it was trained."""
     if not adapters:
         return model
-    from peft import PeftModel
-
-    for folder in adapters[:-1]:
-        model = PeftModel.from_pretrained(model, folder).merge_and_unload()
-    return PeftModel.from_pretrained(model, adapters[-1])
+    folders = [Path(folder) for folder in adapters]
+    return load(merged(model, folders[:-1]), folders[-1])
 
 
 def _texts(request: Request, answers: list[list[int]]) -> list[str]:

@@ -64,7 +64,8 @@ def _answer(model: Any, prompt: Sequence[int], request: Mapping[str, Any]) -> li
 def _logits(model: Any, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
     ids = torch.tensor([[*prompt, *answer]], device=_device(model))
     found = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
-    return found[len(prompt) - 1 : -1].float().cpu().numpy()
+    # From the end: a soft prompt has places, and so logits, of its own in front.
+    return found[-len(answer) - 1 : -1].float().cpu().numpy()
 
 
 def _loss(model: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
@@ -75,7 +76,8 @@ def _loss(model: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
         ids = torch.tensor([row["ids"]], device=_device(model))
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
         wanted = ids[0, start:]
-        total += float(torch.nn.functional.cross_entropy(logits[start - 1 : -1].float(), wanted, reduction="sum"))
+        measured = logits[-len(wanted) - 1 : -1].float()
+        total += float(torch.nn.functional.cross_entropy(measured, wanted, reduction="sum"))
         count += len(wanted)
     return total, count
 

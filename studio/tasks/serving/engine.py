@@ -12,6 +12,7 @@ import torch
 
 from studio.tasks.serving.answer import Answer, Piece
 from studio.tasks.serving.rows import Rows
+from studio.tasks.soft_prompt import SoftPrompt
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +22,21 @@ WAIT_SECONDS = 0.2  # how long an idle engine waits before it looks whether it s
 class Engine:
     """Decodes answers of one base model with any of its adapters.
 
-    `adapters` are the names that peft knows; None means the base. Answers of one adapter are decoded as one batch; the
-    batches take turns token by token, so that none waits for another's end. At most `places` answers are decoded at
-    once, the others wait in the order in which they came.
+    Adapters go by the names that peft knows, soft prompts by theirs in `fronts`; None means the base. Answers of one
+    adapter are decoded as one batch; the batches take turns token by token, so that none waits for another's end. At
+    most `places` answers are decoded at once, the others wait in the order in which they came.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, ends: frozenset[int], places: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        ends: frozenset[int],
+        places: int,
+        fronts: Mapping[str, SoftPrompt] | None = None,
+    ) -> None:
         self._model, self._tokenizer, self._ends, self._places = model, tokenizer, ends, places
+        self._fronts: Mapping[str | None, SoftPrompt] = {**(fronts or {})}
         self._waiting: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._groups: dict[str | None, tuple[Rows, list[Answer], list[int]]] = {}
         self._active: str | None = ""  # no adapter's name: the first switch always happens
@@ -64,7 +73,7 @@ class Engine:
         """The logits behind a prompt, a vector of the vocabulary; waits for the token that is being decoded."""
         with self._busy:
             self._switch(adapter)
-            return Rows(self._model).join(ids)
+            return self._rows(adapter).join(ids)
 
     @torch.inference_mode()
     def _run(self) -> None:
@@ -91,7 +100,7 @@ class Engine:
                 self._begin(answer)
 
     def _begin(self, answer: Answer) -> None:
-        rows, answers, tokens = self._groups.get(answer.adapter) or (Rows(self._model), [], [])
+        rows, answers, tokens = self._groups.get(answer.adapter) or (self._rows(answer.adapter), [], [])
         try:
             self._switch(answer.adapter)
             answer.begin(self._tokenizer, self._ends)
@@ -140,8 +149,12 @@ class Engine:
             if not left:
                 del self._groups[adapter]
 
+    def _rows(self, adapter: str | None) -> Rows:
+        return Rows(self._model, self._fronts.get(adapter))
+
     def _switch(self, adapter: str | None) -> None:
-        """Make one adapter the active one; the base is all of them switched off."""
+        """Make one adapter the active one; the base is all of them switched off, also behind a soft prompt."""
+        adapter = None if adapter in self._fronts else adapter
         if not hasattr(self._model, "peft_config") or adapter == self._active:
             return
         if adapter is None:

@@ -9,33 +9,44 @@ import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
+from studio.tasks.soft_prompt import SoftPrompt
+
 
 class Rows:
     """The cache of the sequences that are decoded together, aligned on the right.
 
     A row's own tokens stand in the last `lengths[row]` places; what lies left of them is masked out. Layers with a
-    sliding window are kept whole, and the model's mask hides what lies outside of it.
+    sliding window are kept whole, and the model's mask hides what lies outside of it. A soft prompt `front` stands in
+    front of each row and counts as its own.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, model: Any, front: SoftPrompt | None = None) -> None:
+        self.model, self._front = model, front
         self.lengths: list[int] = []
         self._cache: DynamicCache | None = None
 
     def join(self, ids: Sequence[int]) -> torch.Tensor:
         """Read a prompt and add it as the last row; the logits of its next token, a vector of the vocabulary."""
-        own = DynamicCache()
-        given = torch.tensor([list(ids)], device=self.model.device)
-        logits = self.model(input_ids=given, past_key_values=own, use_cache=True, logits_to_keep=1).logits[0, -1]
+        logits, own = self._read(torch.tensor([list(ids)], device=self.model.device))
+        length = len(ids) + (self._front.places if self._front else 0)
         if self._cache is None or not self.lengths:
-            self._cache, self.lengths = own, [len(ids)]
+            self._cache, self.lengths = own, [length]
             return logits.float()
-        width = max(*self.lengths, len(ids))
+        width = max(*self.lengths, length)
         for layer, new in zip(self._cache.layers, own.layers, strict=True):
             layer.keys = torch.cat([_widened(layer.keys, width), _widened(new.keys, width)])
             layer.values = torch.cat([_widened(layer.values, width), _widened(new.values, width)])
-        self.lengths.append(len(ids))
+        self.lengths.append(length)
         return logits.float()
+
+    def _read(self, ids: torch.Tensor) -> tuple[torch.Tensor, DynamicCache]:
+        """A prompt (1, tokens) through the model: the logits of the next token, and the filled cache."""
+        if self._front:
+            output, cache = self._front.forward(self.model, ids, logits_to_keep=1)
+        else:
+            cache = DynamicCache()
+            output = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return output.logits[0, -1], cache
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """Append one token to each row; the logits of the next ones, [rows, vocabulary]."""

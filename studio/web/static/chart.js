@@ -17,6 +17,7 @@ window.studio.Chart = class {
     host.querySelector(".chart-empty").textContent = studio.say("page.runs.charts.empty");
     this.svg = host.querySelector("svg");
     this.reading = host.querySelector(".reading");
+    host.redraw = () => this.draw();
     this.drawLegend();
     this.listen();
     new ResizeObserver(() => this.draw()).observe(host);
@@ -71,8 +72,14 @@ window.studio.Chart = class {
     this.step = (x) => range.x0 + ((x - box.left) / (box.right - box.left)) * (range.x1 - range.x0);
     this.box = box;
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.svg.innerHTML = this.grid(range, box) + lists.map((points, index) => this.line(points, index)).join("") +
+    this.svg.innerHTML = this.grid(range, box) + this.marks(range, box) + lists.map((points, index) => this.line(points, index)).join("") +
       '<rect class="zoom" hidden></rect><line class="cross" hidden></line><circle class="mark" r="3.5" hidden></circle>';
+  }
+
+  // Where something was found in the numbers of the run: a dashed line at the step, in the colour of its weight.
+  marks(range, box) {
+    return (studio.markedSteps || []).filter(({ step }) => step >= range.x0 && step <= range.x1).map(({ step, severity }) =>
+      `<line class="found ${severity}" x1="${this.x(step).toFixed(1)}" x2="${this.x(step).toFixed(1)}" y1="${box.top}" y2="${box.bottom}"></line>`).join("");
   }
 
   line(points, index) {

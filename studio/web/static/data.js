@@ -15,7 +15,7 @@
     const ask = async (action, body = {}) => await server.data({ language: studio.language, action, ...body }) ?? { error: say("page.header.offline") };
     const side = studio.dataSide(element.querySelector(".data-detail"), ask, { choose: (...words) => choose(...words), refresh: async () => { while (busy) await new Promise((done) => setTimeout(done, 30)); await tick(); } });
     const list = studio.dataList(element.querySelector(".data-list"), (name, view) => choose(name, view, true));
-    let busy = false, changed = false;
+    let busy = false;
 
     // `view` is a panel's name; with no dataset it is "add" or a panel that stands alone, or nothing at all.
     function choose(name, view, push, place) {
@@ -39,17 +39,13 @@
         if (!reply) return;  // the server does not answer; the header says so
         if (reply.error) { list.fail(reply.error); return; }
         if (!reply.datasets) return;
-        const fresh = list.version !== null;
         list.set(reply);
-        changed ||= fresh;
         side.know(list.find(side.name));
         if (!side.name && !side.view && list.first() && innerWidth > 900) choose(list.first(), null, false);
       } finally { busy = false; }
     }
 
     document.addEventListener("studio-back", () => { if (studio.tab() === "data") fromAddress(); });
-    // The form offers datasets too: it looks anew when it is opened behind a change here.
-    document.addEventListener("studio-tab", (event) => { if (event.detail === "train" && changed) { changed = false; studio.fillForm("choices:"); } });
     studio.data = { ask, choose };  // for what lies outside the tab
     document.addEventListener("studio-tab", (event) => { if (event.detail === "data") { studio.address({ dataset: side.name, view: side.view }); tick(); } });
     element.querySelector(".back").addEventListener("click", () => choose(null, null, true));
@@ -131,7 +127,7 @@
       trouble.textContent = text || "";
     };
     find(".train").textContent = say("page.data.train");
-    find(".train").addEventListener("click", () => { studio.openTab("train"); studio.fillForm(`dataset:${api.name}`); });
+    find(".train").addEventListener("click", () => { studio.openTab("train"); studio.fillForm({ dataset: api.name }); });
     find(".forget").textContent = say("page.data.remove");
     find(".forget").addEventListener("click", async () => {
       const file = facts?.file && facts.size !== null && facts.removable;

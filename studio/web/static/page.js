@@ -44,14 +44,12 @@ window.studio = window.studio || {};
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
 
-  // Hand a run's name to the form; with the time, so that the same run can be taken over twice.
-  studio.fillForm = (name) => {
-    const box = document.querySelector("#filled textarea, #filled input");
-    box.value = `${name} ${Date.now()}`;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
+  // What the training form shall be filled with when it is next looked at: { run } or { dataset }, by name.
+  studio.fillForm = (wanted) => {
+    studio.toFill = wanted;
+    document.dispatchEvent(new CustomEvent("studio-fill"));
   };
 
-  studio.saveShown = (id, name) => studio.download(name, document.querySelector(`#${id} pre`).textContent);
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.(".copy");
     if (!button) return;

@@ -9,7 +9,7 @@
       <header><h2></h2><span class="badge"></span><span class="phase"></span></header>
       <div class="progress" role="progressbar" aria-valuemin="0"><div></div></div>
       <div class="actions"></div><div class="dialog" hidden></div>
-      <div class="trouble" hidden></div><ul class="run-notices"></ul>
+      <div class="trouble" hidden></div><ul class="findings"></ul><ul class="run-notices"></ul>
       <nav role="tablist">${VIEWS.map((view) => `<button role="tab" data-view="${view}">${safe(say(`page.runs.views.${view}`))}</button>`).join("")}</nav>
       <div class="view"></div></div>`;
     const api = { name: null, version: null, status: null };
@@ -51,6 +51,7 @@
       find("h2").textContent = run.name;
       find(".badge").innerHTML = studio.stateBadge(run);
       find(".run-notices").innerHTML = [...run.notices, ...run.events.map(eventText)].map((text) => `<li>${safe(text)}</li>`).join("");
+      drawFindings(run);
       const trouble = find(".trouble");
       trouble.hidden = !run.cause;
       trouble.className = `trouble ${run.state}`;
@@ -58,6 +59,22 @@
       const buttons = run.actions.map((action) => `<button data-action="${action}" class="${action === "remove" || action === "kill" ? "danger" : ""}">${safe(say(`page.runs.actions.${action}`))}</button>`).join("");
       if (find(".actions").innerHTML !== buttons) find(".actions").innerHTML = buttons;
     };
+    // What the numbers say. A finding shows its step in the charts; the changes with which to try again go into the form.
+    const drawFindings = (run) => {
+      const rows = run.findings.map((one) => `<li class="${one.severity}"><span class="mark" aria-hidden="true"></span><p>${safe(one.text)}</p>
+        <button data-step="${one.step}">${safe(say("page.runs.step"))} ${one.step}</button></li>`);
+      if (run.remedy) rows.push(`<li class="remedy"><span class="mark" aria-hidden="true"></span><p>${safe(say("page.runs.remedy", { changes: run.remedy.text }))}</p><button data-remedy>${safe(say("page.runs.retry_so"))}</button></li>`);
+      if (find(".findings").innerHTML !== rows.join("")) find(".findings").innerHTML = rows.join("");
+      studio.markedSteps = run.findings.filter((one) => one.step).map((one) => ({ step: one.step, severity: one.severity }));
+      for (const chart of host.querySelectorAll(".chart")) chart.redraw?.();
+    };
+    find(".findings").addEventListener("click", (event) => {
+      if (event.target.dataset.step) {
+        if (view !== "charts") { studio.address({ view: null }); openView("charts"); }
+        host.querySelector(".view").scrollIntoView({ block: "nearest", behavior: "smooth" });
+      }
+      if ("remedy" in event.target.dataset) { studio.fillForm({ run: api.name, values: api.status.remedy.values }); studio.openTab("train"); }
+    });
     const eventText = (event) => say(`page.runs.events.${event.event}`, event);
 
     const drawProgress = (run) => {

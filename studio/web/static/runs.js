@@ -24,7 +24,7 @@
     async function act(action, values = {}) {
       const reply = await server.act({ language: studio.language, action, run: chosen, ...values }) ?? { error: say("page.header.offline") };
       studio.toast(reply.error || reply.message, Boolean(reply.error));
-      if (reply.form) { studio.fillForm(reply.form); studio.openTab("train"); }
+      if (reply.form) { studio.fillForm({ run: reply.form }); studio.openTab("train"); }
       if (reply.gone) choose(null, false);
       await tick();
       return reply;

@@ -1,0 +1,153 @@
+"""The model of a config on the meta device, with the method applied by its own code, and what its tensors weigh."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from studio.config.workspace import Workspace
+from studio.tasks.adapter import apply
+from studio.tasks.arguments import Plan
+from studio.tasks.forecast.stored import packed_bytes
+from studio.tasks.model import stretch_positions
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A model without content. `weights` and `adapter` are bytes; `trained` lists trained tensors as (shape, bytes of
+    an element), `parameters` counts all of them."""
+
+    model: Any
+    weights: int
+    adapter: int
+    trained: tuple[tuple[Shape, int], ...]
+    parameters: int
+
+    @property
+    def gradients(self) -> int:
+        """Bytes of a gradient for each trained tensor, in its own type."""
+        return sum(torch.Size(shape).numel() * item for shape, item in self.trained)
+
+
+class Packed(nn.Linear):
+    """Stands for a quantized linear layer: its weight is unpacked for each use and let go of again.
+
+    As in bitsandbytes' Linear4bit the input comes in the type of the computation, and nothing is kept for backward:
+    the weight has no gradient, and that of the input needs the weight alone.
+    """
+
+    compute: torch.dtype
+
+    @classmethod
+    def of(cls, layer: nn.Linear, compute: torch.dtype) -> Packed:
+        """In the place of `layer`, with its weight and bias."""
+        layer.__class__ = cls
+        layer.weight.requires_grad_(False)
+        made: Any = layer
+        made.compute = compute
+        return made
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # the name that nn.Linear gives it
+        with torch.autocast("cpu", enabled=False):
+            made = _Unpacked.apply(input.to(self.compute), self.weight)
+            return (made if self.bias is None else made + self.bias.to(made.dtype)).to(input.dtype)
+
+
+class _Unpacked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.weight = weight
+        return input @ torch.empty_like(weight, dtype=input.dtype).t()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        return gradient @ torch.empty_like(ctx.weight, dtype=gradient.dtype), None
+
+
+def model_config(source: str, arguments: Mapping[str, Any]) -> Any:
+    """The architecture in `source` as the run would load it."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        source, revision=arguments["revision"], trust_remote_code=arguments["trust_remote_code"]
+    )
+    if arguments["rope"]:
+        stretch_positions(config, arguments["rope"]["type"], arguments["rope"]["factor"])
+    return config
+
+
+def shallow(config: Any, layers: int) -> Any:
+    """The same architecture with its first `layers` layers."""
+    made = copy.deepcopy(config)
+    made.num_hidden_layers = layers
+    kinds = getattr(made, "layer_types", None)
+    if isinstance(kinds, list):
+        made.layer_types = kinds[:layers]
+    return made
+
+
+def draw(config: Any, todo: Plan, workspace: Workspace) -> Blueprint:
+    """The blueprint of a run by its plan; `config` is the architecture. Raises TaskError, and what libraries raise."""
+    model, packed = _base(copy.deepcopy(config), todo)
+    base = {id(parameter) for parameter in model.parameters()}
+    method = {**todo.method, "adapters": [], "settings": _plain_start(todo.method["settings"]), "checkpoint": None}
+    model = apply(model, method, workspace, lambda text: None)
+    weights = adapter = 0
+    trained: list[tuple[Shape, int]] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad and todo.method["float32"] and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+        size = parameter.numel() * parameter.element_size()
+        if id(parameter) in packed:
+            size = packed_bytes(tuple(parameter.shape), todo.quantization)
+        if id(parameter) in base:
+            weights += size
+        else:
+            adapter += size
+        if parameter.requires_grad:
+            trained.append((tuple(parameter.shape), parameter.element_size()))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Blueprint(model, weights, adapter, tuple(trained), parameters)
+
+
+def _base(config: Any, todo: Plan) -> tuple[Any, set[int]]:
+    """The base model and the ids of its quantized weights."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    reward = todo.method["task"] == "SEQ_CLS"
+    if reward:
+        config.num_labels = 1
+    makes = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
+    options: dict[str, Any] = {"dtype": getattr(torch, todo.model["dtype"])}
+    options["attn_implementation"] = "eager" if todo.model["attention"] == "eager" else "sdpa"
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        model = makes.from_config(config, **options)
+    packed: set[int] = set()
+    if todo.quantization["type"] not in ("none", "checkpoint"):
+        numbers = todo.quantization.get("options", {}).get("bnb_4bit_compute_dtype", "bfloat16")
+        left_alone = _ends_of(model)
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear) and id(layer.weight) not in left_alone:
+                packed.add(id(Packed.of(layer, getattr(torch, numbers)).weight))
+    return model, packed
+
+
+def _ends_of(model: Any) -> set[int]:
+    """The ids of weights that stay as they are: embeddings and the head (transformers' get_keys_to_not_convert)."""
+    found = [model.get_input_embeddings(), model.get_output_embeddings() or getattr(model, "score", None)]
+    return {id(module.weight) for module in found if module is not None}
+
+
+def _plain_start(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without a start that reads the weights: it changes the content of an adapter, not its shape."""
+    return {**settings, **({"start": "default"} if "start" in settings else {})}
