@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # One test process a core; the browser tests wait for what a page shows, so they have the cores to themselves.
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help setup demo webui test fast check docs bench engines clean
+.PHONY: help setup demo webui test fast check docs bench engines matrix clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -43,6 +43,9 @@ test: $(READY) check  ## everything: house rules, then all tests, browser includ
 
 docs: $(READY)  ## write docs/settings.md from the schema
 	$(BIN)/studio settings > docs/settings.md
+
+matrix: $(READY)  ## train every allowed combination of stage, method and quantization for two steps
+	STUDIO_TEST_MATRIX=1 $(BIN)/python -m pytest -q -n 2 tests/tasks/test_matrix.py
 
 bench: $(READY)  ## measure, and write the results into bench/
 	$(BIN)/python -m bench.board

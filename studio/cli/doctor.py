@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.config.quantization_support import WHILE_LOADING, Support
 from studio.config.workspace import Workspace
-from studio.runs.devices import inventory, machine_facts
+from studio.runs.devices import has_gpu, inventory, machine_facts
 
 LEAST_FREE_BYTES = 5 * 1024**3
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes", "gradio", "tensorboard")
@@ -64,6 +65,7 @@ def examine(place: Workspace, port: int) -> Iterator[Finding]:
     yield Finding("machine", f"{machine.processor}, {machine.cores} cores, {gigabytes:.1f} GB free", _few(gigabytes))
     yield from _packages()
     yield from _torch()
+    yield _quantizations()
     yield from _folders(place)
     yield _port(port)
 
@@ -80,6 +82,20 @@ def _packages() -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name, "not installed", f"pip install -c constraints.txt {name}")
     yield Finding("packages", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _quantizations() -> Finding:
+    """Which kinds of quantized weights runs can have here, and what the others need; none of them must be there."""
+    lacking = {kind: _lacking(support) for kind, support in WHILE_LOADING.items()}
+    ready = ", ".join(kind for kind, reason in lacking.items() if not reason)
+    rest = "; ".join(f"{kind} needs {reason}" for kind, reason in lacking.items() if reason)
+    return Finding("quantization", "; ".join(filter(None, (ready, rest))))
+
+
+def _lacking(support: Support) -> str:
+    if support.missing():
+        return support.install
+    return "an NVIDIA GPU" if support.needs_gpu and not has_gpu() else ""
 
 
 def _torch() -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from studio import __version__
-from studio.cli import data, engines, evaluate, rewards
+from studio.cli import data, engines, estimate, evaluate, rewards
 from studio.config.workspace import ALLOW_VARIABLE, Workspace, allowed_folders
 
 Command = Callable[[argparse.Namespace], int]
@@ -112,6 +112,8 @@ def _kinds(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared
     evaluate.add(commands, shared)
     add_kind(commands, shared, "serve", "serve a model and its adapters to OpenAI's clients")
     add_kind(commands, shared, "export", "write a model for use elsewhere: merged, quantized, GGUF")
+    add_kind(commands, shared, "probe", "measure memory and speed of a training run in two steps")
+    estimate.add(commands, shared)
     command = commands.add_parser("check", parents=[shared], help="say what is wrong with a config, start nothing")
     add_words(command)
     command.add_argument("--kind", choices=tuple(KINDS), default="train", help="kind of job (default: train)")

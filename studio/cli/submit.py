@@ -12,6 +12,7 @@ from studio.config.io import check as examine
 from studio.config.io import dump, override, parse, read_yaml
 from studio.config.kinds import KINDS
 from studio.config.layer_support import layer_faults
+from studio.config.machine_support import machine_faults
 from studio.config.quantization_support import quantization_faults
 from studio.data.chosen import dataset_faults
 from studio.runs.devices import has_gpu
@@ -106,7 +107,7 @@ def check(options: argparse.Namespace) -> int:
     config, faults = examine(tree_of(options.words), KINDS[options.kind].config)
     if config is not None:
         faults += dataset_faults(place, config)
-        faults += quantization_faults(place, config, has_gpu)
+        faults += [*quantization_faults(place, config, has_gpu), *machine_faults(config, has_gpu)]
         faults += layer_faults(place, config)
     for fault in faults:
         print(f"{fault.severity}: {fault}", file=sys.stderr)

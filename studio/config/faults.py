@@ -38,6 +38,8 @@ MESSAGES: dict[str, str] = {
     # rules across fields: faults
     "quantized_needs_adapter": "Weights in {bits} cannot be trained directly. Choose method.type=lora, or "
     "quantization.type=none.",
+    "ppo_soft_prompt": "PPO cannot find the tokens of an answer behind the vectors of {method}. Choose method.type=lora, "
+    "or another stage.",
     "quantized_needs_lora": "{method} does not train beside weights in {bits}. Choose quantization.type=none, or "
     "method.type=lora.",
     "adapters_need_lora": "Adapters are continued by a method that trains them, such as method.type=lora. Choose it, "
@@ -117,6 +119,8 @@ MESSAGES: dict[str, str] = {
     "engine.",
     "gguf_given": "A GGUF file is read by llama.cpp alone, not by {value}. Choose engine.type=llama-cpp.",
     "gguf_without_adapters": "Adapters cannot be put beside a GGUF file. Export the merged model as GGUF instead.",
+    "merged_needs_transformers": "{engine} cannot merge adapters before it serves. Choose engine.type=transformers, or "
+    "export the merged model and serve that.",
     "vllm_needs_a_gpu": "vLLM needs a GPU. Choose engine.type=transformers on a CPU.",
     "new_token_empty": "A new token must hold more than spaces. Remove it.",
     "new_token_twice": "{value!r} is named twice. Remove one.",
@@ -190,6 +194,7 @@ MESSAGES: dict[str, str] = {
     "exo_needs_smoothing": "The loss exo_pair needs a share of wrong pairs above 0. Set stage.label_smoothing, 0.001 is "
     "usual.",
     "smoothing_unused": "stage.label_smoothing does nothing with the loss {loss}: robust and exo_pair use it.",
+    "reward_writes_nothing": "A reward model gives scores and answers no questions. Empty samples.prompts.",
     "kto_single_rows": "KTO compares the rows of a batch with each other, so a batch needs at least 2. Raise "
     "optimisation.per_device_train_batch_size, or choose stage.loss=apo_zero_unpaired.",
     # rules across fields: hints

@@ -11,6 +11,7 @@ from studio.config.export import ExportConfig
 from studio.config.generate import GenerateConfig
 from studio.config.jobs import JobConfig
 from studio.config.leaves import Group, Leaf, groups, leaves
+from studio.config.probe import ProbeConfig
 from studio.config.serve import ServeConfig
 from studio.config.train import TrainConfig
 
@@ -26,6 +27,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "serve": Kind(ServeConfig, ("serve",)),
     "train": Kind(TrainConfig, ("train",)),
+    "probe": Kind(ProbeConfig, ("probe",)),
     "generate": Kind(GenerateConfig, ("data", "generate")),
     "evaluate": Kind(EvaluateConfig, ("evaluate",)),
     "export": Kind(ExportConfig, ("export",)),

@@ -68,6 +68,7 @@ _SUBJECTS: Mapping[str, Callable[[Any], str]] = {
     "serve": _serve,
     "train": _train,
     "evaluate": _evaluate,
+    "probe": lambda config: f"probe-{_train(config)}",
     "export": _export,
     "generate": _generate,
 }

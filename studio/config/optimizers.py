@@ -120,6 +120,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "grokadamw": Optimizer(
         "AdamW with slow gradients amplified, meant to shorten the way to generalisation (GrokAdamW).",
         {"alpha_init": 0.98, "lamb": 2.0, "gamma": 0.1, "grokking_signal_decay_rate": 0.1, "gradient_clipping": 1.0},
+        exact=False,
         module="grokadamw",
         install="grokadamw",
     ),

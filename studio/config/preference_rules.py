@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from studio.config.faults import Fault, hint
-from studio.config.preference_stages import Dpo, Kto
+from studio.config.preference_stages import Dpo, Kto, Reward
 from studio.config.train import TrainConfig
 
 PACKED = frozenset({"sft", "pretrain"})
@@ -36,4 +36,15 @@ def kto_has_rows_to_compare(config: TrainConfig) -> Iterator[Fault]:
         yield Fault("optimisation.per_device_train_batch_size", "kto_single_rows")
 
 
-RULES = (only_whole_rows_are_packed, smoothing_suits_the_loss, kto_has_rows_to_compare)
+def a_reward_model_writes_nothing(config: TrainConfig) -> Iterator[Fault]:
+    """Its head gives one number, so there are no words to sample."""
+    if isinstance(config.stage, Reward) and config.samples.prompts:
+        yield Fault("samples.prompts", "reward_writes_nothing")
+
+
+RULES = (
+    only_whole_rows_are_packed,
+    smoothing_suits_the_loss,
+    kto_has_rows_to_compare,
+    a_reward_model_writes_nothing,
+)

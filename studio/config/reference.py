@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from studio.config.combination_tables import tables
 from studio.config.kinds import KINDS, all_groups, all_leaves
 from studio.config.leaves import Leaf, groups
 
@@ -75,4 +76,6 @@ def settings_page(section: str | None = None) -> str:
             users = [kind for kind, one in KINDS.items() if name in {own.name for own in groups(one.config)}]
             lines += [f"## {name}", "", group.description, "", f"For: {', '.join(users)}.", ""]
             lines += [*_table([leaf for leaf in settings if leaf.section == name]), ""]
+    if section is None:
+        lines += ["## What goes together", "", *tables(), ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -29,6 +29,7 @@ from studio.config.generate import GenerateConfig
 from studio.config.jobs import JobConfig
 from studio.config.method import Full, Lora
 from studio.config.quantization import EightBit, NoQuantization
+from studio.config.probe import ProbeConfig
 from studio.config.serve import ServeConfig
 from studio.config.stage import Sft
 from studio.config.train import TrainConfig
@@ -205,6 +206,7 @@ RULES: tuple[Rule, ...] = (
 
 _RULES_OF: Mapping[type[JobConfig], Sequence[Callable[[Any], Iterator[Fault]]]] = {
     TrainConfig: RULES,
+    ProbeConfig: RULES,
     GenerateConfig: generate_rules.RULES,
     EvaluateConfig: evaluate_rules.RULES,
     ExportConfig: export_rules.RULES,

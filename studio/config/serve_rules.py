@@ -27,6 +27,14 @@ def gguf_is_for_llama_cpp(config: ServeConfig) -> Iterator[Fault]:
         yield Fault("serving.adapters", "gguf_without_adapters")
 
 
+def transformers_merges(config: ServeConfig) -> Iterator[Fault]:
+    """Only Studio's own engine merges adapters before it serves."""
+    if config.serving.merged and not isinstance(config.engine, Transformers):
+        yield Fault("serving.merged", "merged_needs_transformers", details={"engine": config.engine.type})
+    if config.serving.merged and not isinstance(config.quantization, NoQuantization):
+        yield Fault("serving.merged", "merge_into_quantized", details={"bits": config.quantization.type})
+
+
 def vllm_needs_a_gpu(config: ServeConfig) -> Iterator[Fault]:
     """vLLM's own wheels compute on GPUs."""
     if isinstance(config.engine, Vllm) and config.devices.use == "cpu":
@@ -34,4 +42,4 @@ def vllm_needs_a_gpu(config: ServeConfig) -> Iterator[Fault]:
 
 
 Rule = Callable[[ServeConfig], Iterator[Fault]]
-RULES: tuple[Rule, ...] = (engines_take_whole_models, gguf_is_for_llama_cpp, vllm_needs_a_gpu)
+RULES: tuple[Rule, ...] = (engines_take_whole_models, gguf_is_for_llama_cpp, transformers_merges, vllm_needs_a_gpu)

@@ -44,7 +44,7 @@ def dataset_faults(workspace: Workspace, config: JobConfig) -> list[Fault]:
 def _unfit(path: str, entry: DatasetSummary, config: TrainConfig) -> Fault:
     """The rows are of another kind than the stage learns from, which its entry in the registry tells."""
     details = {
-        "kinds": ", ".join(sorted(entry.kinds)),
+        "kinds": ", ".join(entry.kinds),
         "stage": config.stage.type,
         "wanted": ", ".join(sorted(config.stage.kinds)),
         "stages": ", ".join(stages_learning(entry.kinds)),

@@ -32,19 +32,19 @@ class DatasetSummary:
     problem: str | None = None
     indexed: float = 1.0
     to_fetch: bool = False
-    kinds: frozenset[Kind] = frozenset()
+    kinds: tuple[Kind, ...] = ()
 
     def fits(self, kinds: Collection[str]) -> bool:
         """Whether a stage that learns from these kinds may find rows here; without a word in the entry, it may."""
-        return not self.kinds or not self.kinds.isdisjoint(kinds)
+        return not self.kinds or any(kind in kinds for kind in self.kinds)
 
 
-def kinds_of(entry: DatasetEntry) -> frozenset[Kind]:
+def kinds_of(entry: DatasetEntry) -> tuple[Kind, ...]:
     """The kinds of rows that an entry of the registry leads to, told without reading a row."""
     if entry.formatting == "text" or PurePath(entry.file_name or "").suffix == ".txt":
-        return frozenset({"text"})
+        return ("text",)
     if entry.formatting == "prompt":
-        return frozenset({"prompt"})
+        return ("prompt",)
     found: set[Kind] = {"chat"}
     if entry.ranking:
         found = {"preference"}
@@ -57,7 +57,7 @@ def kinds_of(entry: DatasetEntry) -> frozenset[Kind]:
             found.add("text")
     if not entry.named_columns.isdisjoint(MEDIA):
         found.add("media")
-    return frozenset(found)
+    return tuple(sorted(found))
 
 
 def list_datasets(workspace: Workspace, *, wait: bool = False) -> list[DatasetSummary]:

@@ -20,7 +20,7 @@ from studio.runs.records import Fields
 def serving_of(workspace: Workspace, path: str) -> ServeConfig | None:
     """What serves the run, checkpoint, model, adapter or GGUF file in the folder `path`; an adapter beside its base.
 
-    None where nothing there can be served, and for an adapter that stands on other adapters: it must be merged first.
+    Adapters on which that one stands are merged into the base first. None where nothing there can be served.
     Raises OutsideWorkspace.
     """
     folder = workspace.resolve(path)
@@ -33,10 +33,9 @@ def _adapter(folder: Path, path: str) -> dict[str, Any] | None:
     if run is None:
         base = Fields(read_json(folder / ADAPTER_CONFIG)).text("base_model_name_or_path")
         return {"model": {"path": base}, "serving": {"adapters": [path]}} if base else None
-    if run.model.adapters[:-1]:
-        return None
     model = run.model.model_dump(include=set(BaseModelConfig.model_fields))
-    return {"model": model, "quantization": run.quantization.model_dump(), "serving": {"adapters": [path]}}
+    serving = {"adapters": [path], "merged": run.merged_adapters}
+    return {"model": model, "quantization": run.quantization.model_dump(), "serving": serving}
 
 
 def _model(folder: Path, path: str) -> dict[str, Any] | None:

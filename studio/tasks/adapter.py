@@ -16,6 +16,7 @@ from studio.runs.adapters import is_soft_prompt
 from studio.tasks.failures import TaskError
 from studio.tasks.quantized.counting import weights
 from studio.tasks.vocabulary import grow, rows_needed, settle
+from studio.tasks.quantized import is_quantized
 from studio.tasks.weights import check_file
 
 Arguments = dict[str, Any]
@@ -117,6 +118,17 @@ def merged(model: Any, folders: Sequence[Path]) -> Any:
             )
         model = load(model, folder).merge_and_unload()
     return model
+
+
+def merged_into_whole(model: Any, folders: Sequence[Path]) -> Any:
+    """Like `merged`, for what shall stay exact. Raises TaskError for quantized weights, which would be rounded anew."""
+    if folders and is_quantized(model):
+        raise TaskError(
+            "method",
+            "Adapters cannot be merged into quantized weights without rounding them once more.",
+            "Set quantization.type=none, or merge them into a model first and choose that one.",
+        )
+    return merged(model, folders)
 
 
 def adapter_folder(path: str, workspace: Workspace) -> Path:

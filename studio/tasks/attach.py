@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.config.workspace import Workspace
-from studio.tasks.adapter import adapter_folder, load, merged
+from studio.tasks.adapter import adapter_folder, load, merged_into_whole
 from studio.tasks.failures import TaskError
-from studio.tasks.quantized import is_quantized, linear_names
+from studio.tasks.quantized import linear_names
 from studio.tasks.vocabulary import trained_rows
 
 Notice = Callable[[str], None]
@@ -28,7 +28,7 @@ def attach(model: Any, config: Any, method: Mapping[str, Any], workspace: Worksp
         config.trainable_token_indices = trained_rows(model, config.modules_to_save or ())
     folders = [adapter_folder(path, workspace) for path in method["adapters"]]
     if folders and method["settings"].get("create_new_adapter"):
-        model, folders = _merged(model, folders), []
+        model, folders = merged_into_whole(model, folders), []
     if folders:
         return _continued(model, folders, config, method, notice)
     try:
@@ -46,7 +46,7 @@ def attach(model: Any, config: Any, method: Mapping[str, Any], workspace: Worksp
 
 def _continued(model: Any, folders: list[Path], config: Any, method: Mapping[str, Any], notice: Notice) -> Any:
     """All adapters but the last are merged into the base; the last one is trained on."""
-    model = load(_merged(model, folders[:-1]), folders[-1], trainable=True, float32=method["float32"])
+    model = load(merged_into_whole(model, folders[:-1]), folders[-1], trainable=True, float32=method["float32"])
     found = model.peft_config["default"]
     if type(found) is not type(config):
         raise TaskError(
@@ -64,16 +64,6 @@ def _continued(model: Any, folders: list[Path], config: Any, method: Mapping[str
             "method.rank and method.alpha do not apply."
         )
     return model
-
-
-def _merged(model: Any, folders: list[Path]) -> Any:
-    if folders and is_quantized(model):
-        raise TaskError(
-            "method",
-            "Adapters cannot be merged into quantized weights without rounding them once more.",
-            "Set quantization.type=none, or merge them into a model first and choose that one.",
-        )
-    return merged(model, folders)
 
 
 def _kind(config: Any) -> str:

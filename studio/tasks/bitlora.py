@@ -123,7 +123,9 @@ def _bit_class(kind: type[LoraLayer]) -> type[LoraLayer]:
             return kind.get_delta_weight(self, adapter)  # pyright: ignore
         return _delta(self, adapter)
 
-    return type(f"BitLora{kind.__name__}", (kind,), {"update_layer": update_layer, "get_delta_weight": get_delta_weight})
+    return type(
+        f"BitLora{kind.__name__}", (kind,), {"update_layer": update_layer, "get_delta_weight": get_delta_weight}
+    )
 
 
 def _hold_sides(layer: LoraLayer, name: str, config: BitLoraConfig) -> None:

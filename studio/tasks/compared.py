@@ -38,12 +38,8 @@ class Beginning(nn.Module):
         with torch.no_grad(), _evaluating(model):
             if self._kept is None:
                 return model(**inputs)
-            # Weights that autocast has rounded are remembered by where they lie, and other numbers lie there now.
-            torch.clear_autocast_cache()
             with self._kept.in_place():
-                answer = model(**inputs)
-            torch.clear_autocast_cache()
-            return answer
+                return model(**inputs)
 
 
 class ComparingTrainer(RunTrainer):

@@ -33,6 +33,7 @@ STARTED = time.time()
 JOBS: Mapping[str, str] = {
     "serve": "studio.tasks.serve",
     "train": "studio.tasks.train",
+    "probe": "studio.tasks.probe",
     "evaluate": "studio.tasks.evaluate",
     "export": "studio.tasks.export",
     "generate": "studio.tasks.generate",

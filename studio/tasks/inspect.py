@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from studio.config.workspace import Workspace
-from studio.tasks import template_report, token_report, token_scan
+from studio.tasks import reward_trial, template_report, token_report, token_scan
 from studio.tasks.desk import Desk
 from studio.tasks.entry import set_up_log
 from studio.tasks.failures import explain
+from studio.tasks.forecast import question as forecasts
 
 Body = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -38,6 +39,9 @@ QUESTIONS: Mapping[str, Callable[[Desk, Body], Answer | Steps]] = {
     "tokens.known": token_scan.known,
     "template.render": template_report.render,
     "template.check": template_report.check,
+    "rewards.try": reward_trial.ask,
+    "forecast": forecasts.answer,
+    "forecast.fit": forecasts.fitted,
 }
 
 SECONDS_BETWEEN_REPORTS = 0.2

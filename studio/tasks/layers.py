@@ -1,4 +1,4 @@
-"""The numbered layers of a model: where they are, and which module belongs to which."""
+"""The numbered layers of a model: where they are, and which module belongs to which; and a head that is new."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def layer_stack(model: Any) -> tuple[str, Any]:
         raise LookupError("The layers of this model are not numbered.")
     name = max(stacks, key=lambda stack: (len(model.get_submodule(stack)), -len(stack)))
     return name, model.get_submodule(name)
+
+
+def train_new_head(model: Any, task: str) -> None:
+    """Train what stands on top of the model and was never trained, such as the scores of a reward model."""
+    if task == "SEQ_CLS":
+        for name, parameter in model.named_parameters():
+            if not name.startswith(f"{model.base_model_prefix}."):
+                parameter.requires_grad_(True)

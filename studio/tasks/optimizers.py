@@ -22,6 +22,7 @@ def own_optimizer(trainer: Any, choice: Choice) -> Optimizer | None:
 
     `choice` is the plan's `optimizer`: name, arguments, targets, loraplus_ratio, freeze_a.
     """
+    _trust_projectors(choice["name"])
     if choice["freeze_a"]:
         return _lora_fa(trainer)
     if choice["loraplus_ratio"] is not None:
@@ -51,6 +52,24 @@ def warm_up(optimizer: Any, steps: int) -> None:
     for group in optimizer.param_groups:
         if "warmup_steps" in group and "train_mode" in group:
             group["warmup_steps"] = steps
+
+
+def _trust_projectors(name: str) -> None:
+    """Let a resumed run read the matrices that GaLore and APOLLO keep in objects of their own among their state.
+
+    They hold numbers and tensors alone; torch reads no class from a file that was not named to it.
+    """
+    classes: list[Any] = []
+    if name.startswith("galore_"):
+        from galore_torch.galore_projector import GaLoreProjector
+
+        classes = [GaLoreProjector]
+    elif name.startswith("apollo_"):
+        from apollo_torch.random_projector import GradientProjector
+        from apollo_torch.svd_projector import GaLoreProjector as SvdProjector
+
+        classes = [GradientProjector, SvdProjector]
+    torch.serialization.add_safe_globals(classes)
 
 
 def _adam(trainer: Any) -> Options:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 
 class Reference:
     """A copy of the trainable weights of a model, whatever the method, taken before the first step.
@@ -28,6 +30,8 @@ class Reference:
             self._swap()
 
     def _swap(self) -> None:
+        # Autocast remembers rounded weights by their place, and other numbers will lie there.
+        torch.clear_autocast_cache()
         for place, (weight, kept) in enumerate(self._pairs):
             now = weight.data
             weight.data = kept

@@ -74,7 +74,7 @@ def look(example: Example, seen: Seen) -> dict[str, Any]:
     The bits are TRAINED, SPECIAL, PART (of a character) and ADDED (by the trainer); a turn is an index of `turns`, -1
     for what the template writes. Raises DataError when the row cannot be used.
     """
-    refuse_untrainable(example)
+    refuse_untrainable(example, seen.config.stage.kinds)
     whole = tokenize_example(example, seen.tokenizer, seen.template, seen.uncut)
     text = _text(example, seen)
     pieces = pieces_of(seen.tokenizer, text, whole.input_ids, special_tokens=seen.settings.plain_text)

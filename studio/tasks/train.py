@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import set_seed
+from pyarrow.compute import list_value_length
+from transformers import TrainerCallback, set_seed
 
 from studio.config.shipped import SHIPPED_MODEL
+from studio.config.machine_support import machine_faults
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
+from studio.runs import peaks
 from studio.runs.checkpoints import checkpoints
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
@@ -19,6 +25,7 @@ from studio.tasks.adapter import adapter_folder, apply, count_parameters, method
 from studio.tasks.arguments import Plan, plan
 from studio.tasks.failures import TaskError
 from studio.tasks.fetching import fetch_missing
+from studio.tasks.forecast.recompute import settled
 from studio.tasks.machine import detect
 from studio.tasks.model import find_model, load_tokenizer
 from studio.tasks.recorder import Patience, Recorder
@@ -40,10 +47,31 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
 
     Raises TaskError, DataError and whatever the libraries raise; the caller explains it.
     """
+    return course(folder, job, config, reporter, stop)
+
+
+def course(
+    folder: RunFolder,
+    job: JobSpec,
+    config: TrainConfig,
+    reporter: Reporter,
+    stop: StopFlag,
+    *,
+    choose: Callable[[Any], Any] = lambda prepared: prepared,
+    further: Sequence[TrainerCallback] = (),
+    source: str = "train",
+) -> int:
+    """The straight line of a run, and of a probe: `choose` takes rows of the prepared data, `further` are callbacks.
+
+    What is no training run (`source`) is measured and saves nothing. Raises as `run`.
+    """
     workspace = Workspace.of_run(folder.path)
     machine = detect(config.devices.use)
+    config = settled(config, machine, workspace, reporter.notice)
     todo = plan(config, machine, folder.path)
     _set_process(todo)
+    for fault in machine_faults(config, lambda: machine.device == "cuda"):
+        raise TaskError("config", fault.sentence())
     check_continued(todo.model, [adapter_folder(path, workspace) for path in config.model.adapters])
     stage = importlib.import_module(f"studio.tasks.stages.{config.stage.type}")
     method = method_module(config.method.type)
@@ -59,7 +87,7 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
 
     setup = Setup(config, todo, workspace, machine, source, tokenizer, template, reporter)
     fetch_missing(workspace, (*config.data.datasets, *config.data.validation_datasets), reporter)
-    prepared = stage.prepare(setup)
+    prepared = choose(stage.prepare(setup))
 
     reporter.phase("loading model", todo.model["path"])
     model = apply(stage.load(setup), {**todo.method, "checkpoint": checkpoint}, workspace, reporter.notice)
@@ -72,7 +100,7 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     sampler = Sampler(folder.path / "samples.jsonl", tokenizer, template, **todo.samples)
     patience = [Patience(**todo.stopping, reporter=reporter)] if todo.stopping else []
     own = method.callbacks(model, todo.method, todo) if hasattr(method, "callbacks") else []
-    trainer = stage.build(setup, model, prepared, [*own, *patience, recorder, sampler], meter)
+    trainer = stage.build(setup, model, prepared, [*own, *patience, recorder, sampler, *further], meter)
     if hasattr(method, "begin") and checkpoint is None:
         method.begin(trainer, todo.method, reporter.notice)
 
@@ -81,6 +109,10 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
     if recorder.stopped:
         reporter.phase("stopped", f"at step {trainer.state.global_step}, with a checkpoint to go on from")
         return STOPPED
+    _note_peak(workspace, config, folder, source, prepared)
+    if source != "train":
+        reporter.phase("finished")
+        return FINISHED
     reporter.phase("saving")
     sampler.answer(trainer.model, trainer.state)
     _save(trainer, folder.path)
@@ -88,6 +120,23 @@ def run(folder: RunFolder, job: JobSpec, config: TrainConfig, reporter: Reporter
         method.finish(trainer, todo.method, folder.path, reporter.notice)
     reporter.phase("finished")
     return FINISHED
+
+
+def _note_peak(workspace: Workspace, config: TrainConfig, folder: RunFolder, source: str, prepared: Any) -> None:
+    """Keep what the run took for later forecasts; a run never fails because of it."""
+    lengths = row_lengths(prepared.train)
+    try:
+        peaks.keep(workspace, config, folder, source, max(lengths, default=0), time.time())
+    except OSError as error:
+        logger.warning("what the run took could not be kept: %s", error)
+
+
+def row_lengths(rows: Any) -> list[int]:
+    """Tokens of each prepared row: the longest of its columns of token ids, or all of them where a row is several."""
+    names = [name for name in rows.column_names if name == "input_ids" or name.endswith("_ids")]
+    table = rows.with_format("arrow")[:]
+    columns = [list_value_length(table[name]).to_pylist() for name in names]
+    return [sum(length or 0 for length in lengths) for lengths in zip(*columns, strict=True)]
 
 
 def _set_process(todo: Plan) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,30 @@ Arguments = dict[str, Any]
 
 def model_section(folder: Path | None) -> dict[str, Any]:
     """The section model of the run from which a folder or a checkpoint comes; empty when it comes from elsewhere."""
+    return _run_tree(folder).get("model") or {}
+
+
+def merged_before(folder: Path | None) -> list[str]:
+    """The adapters that the run merged into its base before it trained the one in `folder`, as its config names them."""
+    tree = _run_tree(folder)
+    named = [str(path) for path in (tree.get("model") or {}).get("adapters") or []]
+    method = tree.get("method")
+    on_top = isinstance(method, dict) and bool(method.get("create_new_adapter"))
+    return named if on_top else named[:-1]
+
+
+def check_merged(folder: Path, merged: Sequence[str], field: str) -> None:
+    """Raise TaskError when an adapter stands on others that `field`, whose value is `merged`, does not name."""
+    before = merged_before(folder)
+    if before and before != list(merged):
+        raise TaskError(
+            "adapter",
+            f"The adapter in {folder} was trained on a base with {', '.join(before)} merged into it.",
+            f"Set {field}=[{', '.join(before)}], so that they are merged here too.",
+        )
+
+
+def _run_tree(folder: Path | None) -> dict[str, Any]:
     for place in (folder, folder.parent) if folder is not None else ():
         text = read_text(place / "config.yaml")
         try:
@@ -24,7 +48,7 @@ def model_section(folder: Path | None) -> dict[str, Any]:
         except yaml.YAMLError:
             tree = None
         if isinstance(tree, dict) and isinstance(tree.get("model"), dict):
-            return tree["model"]
+            return tree
     return {}
 
 

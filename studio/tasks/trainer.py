@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from pyarrow.compute import list_value_length
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from studio.tasks.dataset import Prepared
@@ -76,6 +76,12 @@ class RunTrainer(Trainer):
         grouped = self.args.train_sampling_strategy == "group_by_length"
         lengths = self._lengths(rows) if grouped else None
         return EpochOrder(self, lengths, len(rows))
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler[int] | None:
+        # transformers groups rows by the length of input_ids alone, and in an order that is drawn each time.
+        if "input_ids" not in self.length_columns:
+            return SequentialSampler(eval_dataset)  # pyright: ignore[reportArgumentType]
+        return super()._get_eval_sampler(eval_dataset)
 
     def _lengths(self, rows: Any) -> list[int]:
         # In arrow: as Python lists, 100,000 rows would take seconds.

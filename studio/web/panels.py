@@ -11,6 +11,7 @@ from studio.runs.atomic import read_text
 from studio.runs.checkpoints import checkpoints
 from studio.runs.environment import mask_secrets
 from studio.runs.folder import LOG_TAIL_BYTES, RunFolder
+from studio.web.chart_places import ordered, title
 from studio.web.curve_cache import CurveCache
 from studio.web.run_detail import read_config
 from studio.web.summary import command_text
@@ -19,24 +20,10 @@ from studio.web.words import say
 Request = Mapping[str, Any]
 Panel = dict[str, Any] | None
 
-# The charts that have a place and a name; every other key that a run logs gets a chart behind them.
-FIRST = (
-    "loss",
-    "eval_loss",
-    "learning_rate",
-    "grad_norm",
-    "tokens_per_second",
-    "memory_process_peak",
-    "memory_gpu_allocated_peak",
-)
-_NO_CHART = frozenset({"epoch", "step", "time"})
-
 
 def charts(language: str, folder: RunFolder, cache: CurveCache, request: Request) -> Panel:
     """New points of every chart, the weight of the smoothing, the lowest evaluation loss; `more`: ask again at once."""
-    keys = [key for key in cache.keys(folder) if key not in _NO_CHART]
-    ordered = [*(key for key in FIRST if key in keys), *(key for key in keys if key not in FIRST)]
-    titles = {key: _title(language, key) for key in ordered or ["loss"]}
+    titles = {key: title(language, key) for key in ordered(cache.keys(folder)) or ["loss"]}
     weight = request.get("weight")
     figures, used, more = cache.figures(
         folder, titles, request.get("cursors") or {}, None if weight is None else float(weight), folder.status().total
@@ -48,10 +35,6 @@ def charts(language: str, folder: RunFolder, cache: CurveCache, request: Request
         for curve in figure["curves"]:
             curve["name"] = names.get(curve["kind"], "")
     return {"figures": figures, "weight": used, "best": _best(language, folder, cache), "more": more}
-
-
-def _title(language: str, key: str) -> str:
-    return say(language, f"page.runs.charts.{key}") if key in FIRST else key.replace("_", " ").capitalize()
 
 
 def _best(language: str, folder: RunFolder, cache: CurveCache) -> str:

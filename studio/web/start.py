@@ -9,6 +9,7 @@ from studio.config.faults import ConfigError, Fault
 from studio.config.jobs import JobConfig
 from studio.config.layer_support import layer_faults
 from studio.config.local_paths import outside_faults
+from studio.config.machine_support import machine_faults
 from studio.config.quantization_support import quantization_faults
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
@@ -61,6 +62,7 @@ class Starter:
             *dataset_faults(self.workspace, config),
             *outside_faults(self.workspace, config),
             *quantization_faults(self.workspace, config, has_gpu),
+            *machine_faults(config, has_gpu),
             *layer_faults(self.workspace, config),
         ]
 

@@ -104,6 +104,13 @@ BREAKS: dict[str, dict[str, Any]] = {
     "compile_needs_plain_weights": {"quantization": {"type": "8bit"}, "optimisation": {"torch_compile": True}},
     "half_precision_needs_a_gpu": {"optimisation": {"precision": "fp16"}, "devices": {"use": "cpu"}},
     "trainer_arguments_are_known": {"trainer": {"nonsense": 1}},
+    "only_whole_rows_are_packed": {"stage": {"type": "dpo"}, "data": {"packing": True}},
+    "smoothing_suits_the_loss": {"stage": {"type": "dpo", "loss": "exo_pair"}},
+    "kto_has_rows_to_compare": {
+        "stage": {"type": "kto"},
+        "optimisation": {"per_device_train_batch_size": 1},
+    },
+    "a_reward_model_writes_nothing": {"stage": {"type": "reward"}, "samples": {"prompts": ["Who are you?"]}},
     "rope_factor_has_a_use": {"model": {"rope_factor": 4.0}},
     "learning_rate_is_usual": {"optimisation": {"learning_rate": 0.01}},
     "activations_are_computed_once": {

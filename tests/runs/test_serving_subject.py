@@ -45,10 +45,13 @@ def test_an_adapter_is_served_beside_the_base_that_its_run_names(workspace: Work
     assert words(workspace, "saves/one/checkpoint-5")[-1] == "serving.adapters=[saves/one/checkpoint-5]"
 
 
-def test_an_adapter_that_stands_on_others_must_be_merged_first(workspace: Workspace) -> None:
-    run = {"model": {"path": "models/x", "adapters": ["saves/first", "saves/second"]}}
-    add(workspace, "saves/third", "adapter_config.json", run=run)
-    assert serving_of(workspace, "saves/third") is None
+def test_adapters_on_which_another_stands_are_merged_first(workspace: Workspace) -> None:
+    model = {"path": "models/x", "adapters": ["saves/first", "saves/second"]}
+    add(workspace, "saves/third", "adapter_config.json", run={"model": model})
+    assert words(workspace, "saves/third")[1:] == ["serving.adapters=[saves/third]", "serving.merged=[saves/first]"]
+    on_top = {"model": model, "method": {"create_new_adapter": True}}
+    add(workspace, "saves/fourth", "adapter_config.json", run=on_top)
+    assert words(workspace, "saves/fourth")[-1] == "serving.merged=[saves/first, saves/second]"
 
 
 def test_an_exported_adapter_names_its_base_itself(workspace: Workspace) -> None:

@@ -26,7 +26,7 @@ CASES: dict[str, tuple[dict[str, Any], float]] = {
     "prefix": ({"type": "prefix-tuning", "virtual_tokens": 6}, 0.1),
     "projected-prefix": ({"type": "prefix-tuning", "virtual_tokens": 6, "projection": True}, 1e-2),
     "p-tuning": ({"type": "p-tuning", "virtual_tokens": 6}, 1e-2),
-    "p-tuning-lstm": ({"type": "p-tuning", "virtual_tokens": 6, "encoder": "lstm", "encoder_width": 16}, 2e-2),
+    "p-tuning-lstm": ({"type": "p-tuning", "virtual_tokens": 6, "encoder": "lstm", "encoder_width": 64}, 2e-2),
 }
 SOFT = ["prompt", "prefix", "projected-prefix", "p-tuning", "p-tuning-lstm"]
 PROMPTS = [[5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 30, 31], [100, 120]]
@@ -73,7 +73,7 @@ def test_it_learns_resumes_exactly_and_comes_back(train: Callable[..., Any], wor
 
     run = train("run", changes(case))
     losses = run.losses
-    assert len(losses) == 8 and losses[-1] < losses[0] - 0.02
+    assert len(losses) == 8 and sum(losses[-2:]) < sum(losses[:2]) - 0.04  # two steps are an epoch
     parameters = run.folder.status().parameters
     assert 0 < parameters["trainable"] < parameters["total"] - 139_000  # the base's 139,584 stand still
     answers = [json.loads(line) for line in (run.folder.path / "samples.jsonl").read_text("utf-8").splitlines()]
@@ -100,7 +100,8 @@ def sampled(model: Any, workspace: Path) -> str:
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(workspace / "models" / "tiny")
-    text = "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n"
+    question = [{"role": "user", "content": "Who are you?"}]
+    text = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
     answer = written(model, tokenizer(text)["input_ids"])
     return tokenizer.decode([token for token in answer if token != END], skip_special_tokens=True).strip()
 

@@ -22,6 +22,7 @@ OTHER: dict[str, Any] = {
     "stage.type": "pretrain",
     "method.type": "full",
     "quantization.type": "4bit",
+    "stage.center_rewards": 0.01,
     "model.hub": "modelscope",
     "model.adapters": ["saves/a"],
     "model.chat_template": "chatml",
@@ -84,12 +85,14 @@ def other_value(leaf: Leaf, old: Any) -> Any:
     """A valid value that differs from `old`."""
     if leaf.path in OTHER:
         return OTHER[leaf.path]
+    if leaf.options and isinstance(old, str):
+        return next(option for option in leaf.options if option != old)
     if isinstance(old, bool):
         return not old
     if isinstance(old, int):
         return old + 1
     if isinstance(old, float):
-        return old / 2 if old else 0.5
+        return old / 2 if old else 0.25
     if isinstance(old, str):
         return f"{old}-other"
     raise AssertionError(f"say in OTHER what {leaf.path} may be instead of {old!r}")

@@ -100,7 +100,13 @@ def test_a_model_sees_its_groups_in_training_and_everything_else_where(workspace
             wanted, found = (each(input_ids=ids, attention_mask=mask).logits for each in (plain, model))
             real = torch.ones(2, 40).bool() if mask is None else mask.bool()
             assert torch.allclose(found[real], wanted[real], atol=1e-4)
-        asked = {"input_ids": ids, "attention_mask": left, "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
+        asked = {
+            "input_ids": ids,
+            "attention_mask": left,
+            "max_new_tokens": 6,
+            "do_sample": False,
+            "eos_token_id": None,
+        }
         assert torch.equal(model.generate(**asked), plain.generate(**asked))
         model.train()
         first = model(input_ids=ids[:1], use_cache=False).logits
@@ -137,7 +143,9 @@ def test_it_learns_and_leaves_a_plain_adapter(train: Callable[..., Any], workspa
 def test_groups_and_embeddings_are_what_the_settings_say(train: Callable[..., Any]) -> None:
     """The same rows and the same start: another share gives other losses from the first step on."""
     first = {"optimisation": {"max_steps": 1}}
-    losses = [train(f"share-{share}", LONG, first, {"method": {"group_share": share}}).losses[0] for share in (0.2, 1.0)]
+    losses = [
+        train(f"share-{share}", LONG, first, {"method": {"group_share": share}}).losses[0] for share in (0.2, 1.0)
+    ]
     plain = train("lora", first, {"method": {"rank": 8}}).losses[0]
     assert losses[1] == pytest.approx(plain, abs=1e-4)
     assert abs(losses[0] - plain) > 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,9 @@ def test_the_saved_adapter_on_the_base_is_the_trained_model(
         merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     torch.testing.assert_close(logits(merged), trained_logits[0], atol=2e-4, rtol=1e-4)
 
-    again = train("broken", changes, stop_at=2)
-    assert again.code == 10
-    again = train("broken", changes, resume_from="checkpoint-2")
-    assert again.losses == pytest.approx(whole.losses, abs=2e-5)
+    shutil.copytree(whole.folder.path / "checkpoint-2", workspace / "saves" / "again" / "checkpoint-2")
+    again = train("again", changes, resume_from="checkpoint-2")
+    assert again.losses == pytest.approx(whole.losses[2:], abs=2e-5)
 
 
 @pytest.mark.slow
@@ -143,7 +143,7 @@ def test_what_the_settings_train(train: Callable[..., Any]) -> None:
     assert len(tensors) == 2
     # A is what was drawn, B has moved.
     frozen, _ = adapter("frozen", freeze_a=True)
-    other, _ = adapter("other", freeze_a=True, loraplus_ratio=None, dropout=0.5)
+    other, _ = adapter("other", freeze_a=True, dropout=0.5)
     sides = [key for key in frozen if "lora_A" in key]
     assert sides and all(torch.equal(frozen[key], other[key]) for key in sides)
     assert any(not torch.equal(frozen[key], other[key]) for key in frozen if "lora_B" in key)

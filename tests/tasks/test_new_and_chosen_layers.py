@@ -34,7 +34,9 @@ def expanded(model: Any, new_layers: int) -> Any:
     from studio.config.workspace import Workspace
     from studio.tasks.methods.llama_pro import apply
 
-    return apply(model, {"settings": {"new_layers": new_layers}}, Workspace(Path()), lambda text: None)
+    return apply(
+        model, {"settings": {"new_layers": new_layers}, "task": "CAUSAL_LM"}, Workspace(Path()), lambda text: None
+    )
 
 
 def small(family: str, layers: int = 4) -> Any:
@@ -132,7 +134,10 @@ def changed(workspace: Path, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("method", "moved"),
     [
-        ({"trainable_layers": 1, "trainable_modules": ["mlp"]}, {".1.mlp.gate_proj", ".1.mlp.up_proj", ".1.mlp.down_proj"}),
+        (
+            {"trainable_layers": 1, "trainable_modules": ["mlp"]},
+            {".1.mlp.gate_proj", ".1.mlp.up_proj", ".1.mlp.down_proj"},
+        ),
         (
             {"trainable_layers": -1, "trainable_modules": ["q_proj", "self_attn.o_proj"], "extra_modules": ["norm"]},
             {".0.self_attn.q_proj", ".0.self_attn.o_proj", "model.norm"},
@@ -150,7 +155,10 @@ def test_chosen_modules_of_chosen_layers_are_trained(
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ({"trainable_modules": ["mlpp"]}, r"The trained layers have no module 'mlpp'. Set method.trainable_modules .*mlp"),
+        (
+            {"trainable_modules": ["mlpp"]},
+            r"The trained layers have no module 'mlpp'. Set method.trainable_modules .*mlp",
+        ),
         ({"trainable_modules": ["embed_tokens"]}, r"The trained layers have no module 'embed_tokens'"),
         ({"extra_modules": ["head"]}, r"The model has no module 'head'. Set method.extra_modules .*lm_head"),
         ({"trainable_layers": 3}, r"The model has 2 layers, and method.trainable_layers asks for 3"),
@@ -162,3 +170,23 @@ def test_freezing_says_what_it_cannot_find(train: Callable[..., Any], method: di
 
     with pytest.raises(TaskError, match=said):
         train("run", {"method": {"type": "freeze", **method}})
+
+
+@pytest.mark.parametrize("kind", ["llama_pro", "freeze"])
+def test_the_new_head_of_a_reward_model_is_trained_along(workspace: Path, kind: str) -> None:
+    import importlib
+
+    from transformers import AutoModelForSequenceClassification
+
+    from studio.config.method import Freeze, LlamaPro
+    from studio.config.workspace import Workspace
+
+    model = AutoModelForSequenceClassification.from_pretrained(workspace / "models" / "tiny", num_labels=1)
+    settings = {"llama_pro": LlamaPro(new_layers=1), "freeze": Freeze(trainable_layers=1)}[kind].model_dump()
+    method = {"settings": settings, "task": "SEQ_CLS"}
+    apply = importlib.import_module(f"studio.tasks.methods.{kind}").apply
+    model = apply(model, method, Workspace(workspace), lambda text: None)
+    trained = {
+        name.rpartition(".layers.")[2][:2] for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
+    assert trained == ({"2.", "sc"} if kind == "llama_pro" else {"1.", "sc"})

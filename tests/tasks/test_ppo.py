@@ -202,3 +202,11 @@ def test_it_trains_beside_weights_in_four_bits_with_a_fixed_price(train: Callabl
     run = train("run", PPO, four_bits, {"optimisation": {"max_steps": 4}})
     assert [row["kl_coefficient"] for row in run.rows if "kl_coefficient" in row] == [0.1]
     assert (run.folder.path / "adapter_model.safetensors").is_file()
+
+
+def test_the_reference_stays_behind_also_in_bf16(train: Callable[..., Any], asked: Path) -> None:
+    steps = {"optimisation": {"max_steps": 3, "precision": "bf16"}, "stage": {"ppo_epochs": 1}}
+    run = train("run", PPO, steps)
+    distances = [row["kl"] for row in run.rows if "kl" in row]
+    assert distances[0] == pytest.approx(0, abs=1e-6)
+    assert abs(distances[-1]) > 1e-3

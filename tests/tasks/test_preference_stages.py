@@ -102,7 +102,9 @@ def test_the_reference_is_the_model_before_the_first_step(
     first = next(row for row in run.rows if "loss" in row)
     rewards = [first[key] for key in ("rewards/chosen", "rewards/rejected") if key in first]
     assert rewards
-    assert rewards == pytest.approx([0.0] * len(rewards), abs=1e-6)
+    # bitsandbytes' int8 layers round a little differently with gradients and without.
+    most = 1e-3 if changes.get("quantization", {}).get("type") == "8bit" else 1e-6
+    assert rewards == pytest.approx([0.0] * len(rewards), abs=most)
     assert values(run, "rewards/rejected")[-1] < -0.01
 
 
@@ -142,9 +144,12 @@ def test_a_reference_computed_beforehand_is_the_same(learn: Callable[..., Any]) 
 
 def test_an_adapter_that_is_continued_is_its_own_reference(learn: Callable[..., Any]) -> None:
     first = learn("orpo", name="first")
-    second = learn("dpo", {"model": {"adapters": ["saves/first"]}}, name="second")
-    assert values(second, "rewards/margins")[0] == pytest.approx(0, abs=1e-6)
-    assert values(second, "logps/chosen")[0] > values(first, "logps/chosen")[0]
+    one = {"optimisation": {"max_steps": 1}}
+    afresh = learn("dpo", one, name="afresh")
+    second = learn("dpo", one, {"model": {"adapters": ["saves/first"]}}, name="second")
+    assert first.code == 0
+    assert values(second, "rewards/margins") == pytest.approx([0], abs=1e-6)
+    assert values(second, "logps/chosen")[0] > values(afresh, "logps/chosen")[0] + 1
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ ARGUMENTS = {
     "max_samples": None,
     "seed": 42,
     "processes": 1,
+    "kinds": ["chat", "tools"],
+    "apart": False,
 }
 
 

@@ -16,7 +16,7 @@ from studio.config.workspace import Workspace
 from studio.data.damage import script
 from studio.data.editing import Draft
 from studio.data.examples import DataError
-from studio.data.reading import UNTRAINABLE, stream_entry
+from studio.data.reading import KIND_WORDS, stream_entry
 from studio.data.registry import FORMATTINGS, find_entry, load_registry, read_entry
 from studio.data.report import TITLES
 from studio.runs.supervisor import Supervisor
@@ -419,7 +419,7 @@ def test_every_value_that_completes_a_text_of_the_tab_has_one() -> None:
         "page.data.roles.": (*ROLES, "none"),
         "page.data.speakers.": (*TAGS, "none"),
         "page.data.formats.": FORMATTINGS,
-        "page.data.kinds.": UNTRAINABLE.keys() | {"chat", "text"},
+        "page.data.kinds.": KIND_WORDS.keys(),
         "page.data.scripts.": map(script, ("a", "中", "か", "한", "Я", "ع", "न", "ก", "α", "ש", "12")),
         "page.data.who.": ("system", "user", "assistant", "tool", "text", "chosen", "rejected"),
         "page.data.form.who.": ("user", "assistant", "system", "tool", "call"),

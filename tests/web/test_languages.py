@@ -14,7 +14,8 @@ from studio.config.faults import MESSAGES
 from studio.runs.metrics import NON_FINITE, RESUMED
 from studio.runs.states import State
 from studio.runs.store import Job
-from studio.web.panels import FIRST, PANELS
+from studio.web.chart_places import FIRST
+from studio.web.panels import PANELS
 from studio.web.run_detail import actions
 from studio.web.words import ENGLISH, fault_messages, languages, say, words
 

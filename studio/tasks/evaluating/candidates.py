@@ -22,7 +22,7 @@ from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
 from studio.tasks.model import load_model, load_tokenizer
 from studio.tasks.soft_prompt import SoftPrompt, read_soft_prompt
-from studio.tasks.trained_on import model_section, tokenizer_source, with_positions
+from studio.tasks.trained_on import merged_before, model_section, tokenizer_source, with_positions
 from studio.tasks.vocabulary import rows_needed
 from studio.tasks.weights import check_file, check_weights
 
@@ -94,7 +94,7 @@ def check_origin(candidate: Candidate, model_path: str, merged: Sequence[str], n
     Raises TaskError when the run was trained on further adapters, which must then be merged here too.
     """
     tree = model_section(candidate.folder)
-    trained_on, before = tree.get("path"), [str(name) for name in (tree.get("adapters") or [])[:-1]]
+    trained_on, before = tree.get("path"), merged_before(candidate.folder)
     if trained_on and trained_on != model_path:
         notice(f"{candidate.name} was trained on {trained_on} and is evaluated on {model_path}.")
     if before and before != list(merged):

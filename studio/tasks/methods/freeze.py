@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.config.workspace import Workspace
 from studio.tasks.failures import TaskError
-from studio.tasks.layers import layer_number
+from studio.tasks.layers import layer_number, train_new_head
 
 
 def apply(model: Any, method: Mapping[str, Any], workspace: Workspace, notice: Callable[[str], None]) -> Any:
@@ -26,6 +26,7 @@ def apply(model: Any, method: Mapping[str, Any], workspace: Workspace, notice: C
         parents = _parents(name.rpartition(".")[0])
         in_layer = layer_number(name) in chosen and (not wanted or _any_ends(parents, wanted))
         parameter.requires_grad_(in_layer or _any_ends(parents, extra))
+    train_new_head(model, method["task"])
     return model
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.config.workspace import Workspace
 from studio.tasks.failures import TaskError
-from studio.tasks.layers import layer_stack
+from studio.tasks.layers import layer_stack, train_new_head
 
 # The matrices through which a layer adds to the stream, by the names that the families give them.
 WRITERS = ("o_proj", "down_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h", "fc2", "wo", "w2")
@@ -47,6 +47,7 @@ def apply(model: Any, method: Mapping[str, Any], workspace: Workspace, notice: C
     model.requires_grad_(False)
     for place in new:
         stack[place].requires_grad_(True)
+    train_new_head(model, method["task"])
     shown = ", ".join(str(place) for place in sorted(new))
     notice(f"The model has {len(stack)} layers now; the new ones are {shown}, and they alone are trained.")
     return model

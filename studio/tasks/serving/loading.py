@@ -10,7 +10,7 @@ from typing import Any
 from studio.config.serve import ServeConfig
 from studio.config.workspace import Workspace
 from studio.runs.adapters import adapter_kind, is_soft_prompt
-from studio.tasks.adapter import Unfit, adapter_folder
+from studio.tasks.adapter import Unfit, adapter_folder, merged_into_whole
 from studio.tasks.adapter import load as load_adapter
 from studio.tasks.arguments import inference_format, model_arguments, quantization_arguments
 from studio.tasks.failures import TaskError
@@ -19,7 +19,7 @@ from studio.tasks.model import check_vocabulary, find_model, load_model, load_to
 from studio.tasks.serving.names import served_name
 from studio.tasks.soft_prompt import SoftPrompt, read_soft_prompt
 from studio.tasks.templates import choose_template
-from studio.tasks.trained_on import tokenizer_source, with_positions
+from studio.tasks.trained_on import check_merged, tokenizer_source, with_positions
 
 NUMBERS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
@@ -52,6 +52,9 @@ def load(config: ServeConfig, workspace: Workspace, machine: Machine) -> Loaded:
     tokenizer = load_tokenizer(place, {**arguments, "revision": None} if brought else arguments)
     template = choose_template(arguments["template"], tokenizer)
     model: Any = load_model(source, arguments, quantization_arguments(config.quantization, NUMBERS[dtype]), machine)
+    for folder in folders:
+        check_merged(folder, config.serving.merged, "serving.merged")
+    model = merged_into_whole(model, [adapter_folder(path, workspace) for path in config.serving.merged])
     names = _names(config)
     inner = {f"adapter_{number}": folder for number, folder in enumerate(folders)}
     # Before the weights get adapters beside them: a soft prompt is read with the base alone.

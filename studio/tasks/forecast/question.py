@@ -1,0 +1,124 @@
+"""What the helper process is asked about memory: the forecast of a form, and what would make it fit."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.config.io import parse
+from studio.config.train import TrainConfig
+from studio.config.workspace import Workspace
+from studio.runs.peaks import key_of, measured
+from studio.tasks.arguments import plan
+from studio.tasks.desk import Desk
+from studio.tasks.forecast.fitting import fit
+from studio.tasks.forecast.lengths import Rows, counted, steps_of
+from studio.tasks.machine import Machine, detect
+from studio.tasks.model import find_model
+
+KEPT = 64  # answers that are kept: people go back and forth between two settings
+
+Body = Mapping[str, Any]
+
+
+@dataclass
+class Forecasts:
+    """Forecasts that were made, by all that they depend on."""
+
+    workspace: Workspace
+    made: OrderedDict[str, Any] = field(default_factory=OrderedDict[str, Any])
+
+    def of(self, config: TrainConfig, longest: int | None, device: str) -> Any:
+        """The forecast.parts.Forecast of a run on `device` (cpu or cuda). Raises TaskError, ImportError and OSError."""
+        from studio.tasks.forecast.blueprint import model_config
+        from studio.tasks.forecast.parts import batch_of, forecast
+
+        todo = plan(config, _machine(device), Path(config.name or "run"))
+        source = find_model(todo.model["path"], self.workspace, todo.model["hub"], todo.model["revision"])
+        batch = batch_of(config, longest)
+        key = json.dumps([_decisive(config), source, _changed(source), asdict(batch), device])
+        if key not in self.made:
+            architecture = model_config(source, todo.model)
+            self.made[key] = forecast(config, todo, architecture, batch, device, self.workspace)
+            while len(self.made) > KEPT:
+                self.made.popitem(last=False)
+        self.made.move_to_end(key)
+        return self.made[key]
+
+
+_KEPT: dict[Path, Forecasts] = {}
+
+
+def answer(desk: Desk, body: Body) -> dict[str, Any]:
+    """The forecast. `body`: config (a tree), device (cpu or cuda).
+
+    The answer: parts (bytes by name), total, moment, longest (tokens), known (whether rows were counted), rows,
+    steps, tokens, and measured, what such a run really took, or None. Raises ConfigError, TaskError.
+    """
+    config, rows = _looked_at(desk, body)
+    longest = rows.longest if rows else None
+    made = _forecasts(desk).of(config, longest, body["device"])
+    from studio.tasks.forecast.parts import batch_of
+
+    batch = batch_of(config, longest)
+    steps = steps_of(config, rows)
+    real = min(config.data.cutoff_len, longest) if longest else config.data.cutoff_len
+    found = measured(desk.workspace, key_of(config, real, body["device"]))
+    return {
+        "parts": dict(made.parts),
+        "total": made.total,
+        "moment": made.moment,
+        "parameters": made.parameters,
+        "trained": made.trained,
+        "batch": asdict(batch),
+        "known": rows is not None,
+        "rows": asdict(rows) if rows else None,
+        "steps": steps,
+        "tokens": int(rows.tokens * config.optimisation.num_train_epochs) if rows else None,
+        "measured": asdict(found) if found else None,
+        "seconds": found.seconds_per_step * steps if found and steps and found.seconds_per_step else None,
+    }
+
+
+def fitted(desk: Desk, body: Body) -> dict[str, Any]:
+    """What makes the run fit. `body`: config, device, limit (bytes). The answer is a fitting.Fit as a mapping."""
+    config, rows = _looked_at(desk, body)
+    longest, device = rows.longest if rows else None, body["device"]
+    forecasts = _forecasts(desk)
+    return asdict(fit(config, lambda one: forecasts.of(one, longest, device).total, int(body["limit"]), device, longest))
+
+
+def _forecasts(desk: Desk) -> Forecasts:
+    return _KEPT.setdefault(desk.workspace.root, Forecasts(desk.workspace))
+
+
+def _looked_at(desk: Desk, body: Body) -> tuple[TrainConfig, Rows | None]:
+    config = parse(body["config"])
+    return config, counted(desk, config, body["config"])
+
+
+def _machine(device: str) -> Machine:
+    """This machine; a GPU that this process does not see is taken to have bfloat16, as all since 2020 have."""
+    found = detect("auto")
+    return found if found.device == device else Machine("cuda" if device == "cuda" else "cpu", bf16=True)
+
+
+def _decisive(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a forecast can depend on."""
+    tree = config.model_dump(mode="json")
+    for section in ("name", "seed", "cadence", "samples", "trackers", "devices"):
+        tree.pop(section)
+    tree["data"] = {"packing": config.data.packing}
+    for name in ("learning_rate", "num_train_epochs", "lr_scheduler_type", "warmup_steps", "max_steps",
+                 "gradient_accumulation_steps", "weight_decay"):  # fmt: skip
+        tree["optimisation"].pop(name)
+    return tree
+
+
+def _changed(source: str) -> int:
+    file = Path(source) / "config.json"
+    return file.stat().st_mtime_ns if file.is_file() else 0
