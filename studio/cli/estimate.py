@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.cli.submit import Subparsers, add_words
 
-GB = 10**9
+GB = 2**30  # as on the page
 
 
 def add(commands: Subparsers[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
@@ -62,6 +62,41 @@ def estimate(options: argparse.Namespace) -> int:
     return 0 if made["fits"] else 1
 
 
+def probe(options: argparse.Namespace) -> int:
+    """Queue a probe, follow it, print what it measured, and remove its folder: the numbers are kept elsewhere."""
+    from studio.cli.follow import follow
+    from studio.cli.main import workspace
+    from studio.cli.submit import tree_of
+    from studio.config.faults import ConfigError
+    from studio.config.io import parse
+    from studio.config.probe import probe_of
+    from studio.data.chosen import dataset_faults
+    from studio.runs.peaks import of_run
+    from studio.runs.states import State
+    from studio.runs.submission import submit_config
+    from studio.runs.supervisor import Supervisor
+
+    room = workspace(options)
+    config = probe_of(parse(tree_of(options.words)))
+    if faults := dataset_faults(room, config):
+        raise ConfigError(faults)
+    supervisor = Supervisor(room)
+    job = submit_config(supervisor, config, if_exists="rename")
+    print(f"{job.name}: {room.saves / job.name}", flush=True)
+    if options.detach:
+        return 0
+    if follow(supervisor, job.name) is not State.FINISHED:
+        return 1
+    found = of_run(room, job.name)
+    supervisor.remove(job.name)
+    if found is None:
+        print("Nothing was measured: the run logged no step.", file=sys.stderr)
+        return 1
+    print(f"{found.peak / GB:.2f} GB at the most, {found.tokens_per_second:,.0f} tokens/s.")
+    print(f"{found.seconds_per_step:.2f} s a step of {found.rows_a_step} rows; longest row {found.longest:,} tokens.")
+    return 0
+
+
 def lines(made: dict[str, Any]) -> Iterator[str]:
     """The forecast as a table, then what it rests on."""
     for part, size in made["parts"].items():
@@ -69,7 +104,8 @@ def lines(made: dict[str, Any]) -> Iterator[str]:
             yield f"  {part:<12}{size / GB:>9.2f} GB"
     yield f"  {'together':<12}{made['total'] / GB:>9.2f} GB at the worst moment ({made['moment']})"
     fits = "fits" if made["fits"] else "does not fit"
-    yield f"{made['device']} ({made['label']}): {made['free'] / GB:.2f} GB of {made['memory'] / GB:.2f} free; it {fits}."
+    room = f"{made['free'] / GB:.2f} GB of {made['memory'] / GB:.2f} free"
+    yield f"{made['device']} ({made['label']}): {room}; it {fits}."
     batch, rows = made["batch"], made["rows"]
     basis = "counted rows" if made["known"] else "the cutoff, as the tokens of the rows were not counted yet"
     yield f"Batch: {batch['rows']} rows of {batch['length']:,} tokens, from {basis}."

@@ -21,7 +21,9 @@ def add(commands: Subparsers[argparse.ArgumentParser], shared: argparse.Argument
     one = inner.add_parser("try", parents=[shared], help="points of a config's rewards on the rows' own answers")
     add_words(one)
     one.add_argument("--rows", type=_count, default=10, metavar="N", help="rows to try, evenly from all datasets")
-    one.add_argument("--sample", type=_count, default=0, metavar="K", help="also K answers of the base model to each row")
+    one.add_argument(
+        "--sample", type=_count, default=0, metavar="K", help="also K answers of the base model to each row"
+    )
     one.add_argument("--json", action="store_true", help="everything as JSON, uncut")
     one.set_defaults(run=try_config)
 
@@ -88,7 +90,7 @@ def _print(report: Mapping[str, Any]) -> None:
     from studio.web.words import ENGLISH, say
 
     def words(key: str, **values: Any) -> str:
-        return say(ENGLISH, f"page.train.rewards.{key}", **values)
+        return say(ENGLISH, f"page.rewards.{key}", **values)
 
     labels = [reward["label"] for reward in report["rewards"] if not reward["error"]]
     table = Table(words("answer_of"), words("question"), words("answer"), *labels, words("total"))

@@ -31,8 +31,8 @@ _NOT_PLAIN_TEXT = frozenset({"reward", "dpo", "kto", "orpo", "simpo", "ppo", "gr
 _SOFT_PROMPTS = frozenset({"prompt-tuning", "prefix-tuning", "p-tuning"})
 
 REFUSALS: tuple[Refusal, ...] = (
-    # peft drops the positions that padded prompts need, so the answers would be judged at other places than they stand.
-    Refusal("method.type", "ppo_soft_prompt", stages=frozenset({"ppo"}), methods=_SOFT_PROMPTS),
+    # peft drops the positions that padded prompts need, so answers would be learnt from at other places than written.
+    Refusal("method.type", "online_soft_prompt", stages=frozenset({"ppo", "grpo", "rloo"}), methods=_SOFT_PROMPTS),
     Refusal("method.type", "longlora_stage", stages=_NOT_PLAIN_TEXT, methods=frozenset({"longlora"})),
 )
 

@@ -38,7 +38,7 @@ MESSAGES: dict[str, str] = {
     # rules across fields: faults
     "quantized_needs_adapter": "Weights in {bits} cannot be trained directly. Choose method.type=lora, or "
     "quantization.type=none.",
-    "ppo_soft_prompt": "PPO cannot find the tokens of an answer behind the vectors of {method}. Choose method.type=lora, "
+    "online_soft_prompt": "{stage} cannot find the places of an answer behind the vectors of {method}. Choose method.type=lora, "
     "or another stage.",
     "quantized_needs_lora": "{method} does not train beside weights in {bits}. Choose quantization.type=none, or "
     "method.type=lora.",
@@ -93,8 +93,8 @@ MESSAGES: dict[str, str] = {
     "reward_unknown": "There is no reward {value!r}. Choose one of: {choices}. A function of your own is written "
     "path/to/file.py:function.",
     "reward_unknown_near": "There is no reward {value!r}. Did you mean {near!r}?",
-    "reward_not_chosen": "{value!r} is not among the chosen rewards ({choices}). Choose it in stage.rewards, or remove it "
-    "here.",
+    "reward_not_chosen": "{value!r} is not among the chosen rewards ({choices}). Choose it in stage.rewards, or remove "
+    "it here.",
     "reward_not_chosen_near": "{value!r} is not among the chosen rewards. Did you mean {near!r}?",
     "reward_weight": "The weight of {name} must be a number, not {value!r}.",
     "reward_arguments_mapping": "The arguments of {name} must be a mapping such as {{key: value}}, not {value!r}.",
@@ -102,8 +102,10 @@ MESSAGES: dict[str, str] = {
     "reward_argument_unknown_near": "{name} has no argument {value!r}. Did you mean {near!r}?",
     "reward_argument": "{name} does not take {key}={value!r}. Allowed: {expected}.",
     "reward_argument_missing": "{name} needs {key}. Write {{{name}: {{{key}: …}}}} ({expected}).",
-    "group_divides": "A step has {rows} answers (batch size × accumulation), which {group} answers a prompt do not divide. "
-    "Set stage.num_generations to one of {fits}, or optimisation.gradient_accumulation_steps to {steps}.",
+    "adapter_on_output": "Stage {stage} computes past an adapter on lm_head, which would never learn. Remove it here, "
+    "or put lm_head into method.modules_to_save.",
+    "group_divides": "A step has {rows} answers (batch size × accumulation), which {group} answers a prompt do not "
+    "divide. Set stage.num_generations to one of {fits}, or optimisation.gradient_accumulation_steps to {steps}.",
     "group_divides_steps": "A step has {rows} answer (batch size × accumulation), and {group} answers to a prompt are "
     "compared. Set optimisation.gradient_accumulation_steps to {steps}.",
     "placeholder_missing": "The prompt needs {name}, which is replaced in each request. Put it back.",
@@ -170,7 +172,7 @@ MESSAGES: dict[str, str] = {
     "layer_negative": "There is no layer {value}: layers are counted from 0.",
     "layers_in_pattern": "A regular expression for whole names says itself which layers it means. Write the numbers into "
     "it, or give plain names in method.target_modules.",
-    "start_needs_whole_weights": "{value} takes a part out of the weights, which weights in {bits} cannot give up exactly. "
+    "start_needs_whole_weights": "{value} is computed from whole weights, which are not there in {bits}. "
     "Choose method.start=default, or quantization.type=none.",
     "loftq_needs_4bit": "loftq makes up for what 4-bit weights lose. Choose quantization.type=4bit, or another start.",
     "eva_stage": "eva looks at rows of plain training, which stage.type={stage} has not. Choose another method.start.",
@@ -211,8 +213,8 @@ MESSAGES: dict[str, str] = {
     "base_model_template": "{value} is a base model and may bring no chat template: then choose {template}.",
     "sampling_unused": "{key} does nothing while decoding.do_sample is off.",
     "few_bits": "At {value} bits small models answer badly. The job measures the loss; 4 bits is the usual choice.",
-    "temperature_low": "At a temperature of {value} answers hardly differ, and equal answers teach nothing: 0.7 to 1 is "
-    "usual.",
+    "temperature_low": "At a temperature of {value} answers hardly differ, and equal answers teach nothing: 0.7 to 1 "
+    "is usual.",
     "optimizer_not_exact": "A run with {name} can be resumed, but not exactly: the optimizer starts anew.",
     "start_unused": "method.start={value} does nothing for an adapter that is continued: it has begun already.",
     "new_adapter_unused": "method.create_new_adapter does nothing without adapters under model.adapters.",

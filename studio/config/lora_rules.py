@@ -60,7 +60,7 @@ def start_is_possible(config: TrainConfig) -> Iterator[Fault]:
     method, bits, path = config.method, config.quantization.type, "method.start"
     if not isinstance(method, Lora):
         return
-    if method.start in MOVES_THE_BASE and bits != "none":
+    if method.start in (*MOVES_THE_BASE, "orthogonal") and bits != "none":
         yield Fault(path, "start_needs_whole_weights", method.start, {"bits": bits})
     if method.start == "loftq" and bits != "4bit":
         yield Fault(path, "loftq_needs_4bit")
@@ -90,11 +90,12 @@ def new_adapter_has_whole_weights(config: TrainConfig) -> Iterator[Fault]:
 
 
 def dora_is_possible(config: TrainConfig) -> Iterator[Fault]:
-    """peft measures the columns for DoRA only in bitsandbytes' and HQQ's weights, and in plain ones."""
+    """DoRA measures the columns anew at each step, which works in plain weights, nf4, fp4 and HQQ. With bitsandbytes'
+    8-bit weights peft 0.21 loses their scales after the first step."""
     method, bits = config.method, config.quantization.type
     if not isinstance(method, Lora) or not method.dora:
         return
-    if bits not in ("none", "4bit", "8bit", "hqq"):
+    if bits not in ("none", "4bit", "hqq"):
         yield Fault("method.dora", "dora_quantized", details={"bits": bits})
     if method.freeze_a:
         yield Fault("method.freeze_a", "freeze_a_dora")

@@ -45,4 +45,17 @@ def answers_are_long_enough_to_differ(config: TrainConfig) -> Iterator[Fault]:
         yield hint("stage.temperature", "temperature_low", f"{stage.temperature:g}")
 
 
-RULES = (rewards_are_known, groups_fill_a_step, answers_are_long_enough_to_differ)
+def the_output_layer_has_no_adapter(config: TrainConfig) -> Iterator[Fault]:
+    """TRL's trainers take probabilities from the output layer's own weight, past an adapter on it."""
+    modules: list[str] | str = getattr(config.method, "target_modules", [])
+    named = [modules] if isinstance(modules, str) else modules
+    if isinstance(config.stage, (Grpo, Rloo)) and any(name.endswith("lm_head") for name in named):
+        yield Fault("method.target_modules", "adapter_on_output", details={"stage": config.stage.type})
+
+
+RULES = (
+    rewards_are_known,
+    groups_fill_a_step,
+    answers_are_long_enough_to_differ,
+    the_output_layer_has_no_adapter,
+)

@@ -77,7 +77,7 @@ class OptimisationConfig(Section):
     """Multiply float32 numbers with 10 bits of mantissa, which NVIDIA GPUs do several times faster."""
 
     gradient_checkpointing: Annotated[Literal["auto", "on", "off"], BeforeValidator(on_or_off), Advanced()] = "auto"
-    """Compute activations twice to save memory: auto does so on a GPU, and not on a CPU."""
+    """Compute activations twice to save memory: auto does so on a GPU where the run does not fit without."""
 
     group_by_length: Annotated[bool, Advanced()] = True
     """Put rows of similar length into one batch, so that little is padded."""

@@ -141,8 +141,13 @@ def _arguments(path: str, owner: str, given: Mapping[str, object], known: Mappin
         if key not in known:
             yield _unknown(path, owner, key, known)
         elif not _is_like(value, known[key]):
-            kind = {bool: "true or false", str: "a word"}.get(type(known[key]), "a number")
-            yield Fault(path, "argument_kind", value, {"key": key, "kind": kind})
+            yield Fault(path, "argument_kind", value, {"key": key, "kind": _kind(known[key])})
+
+
+def _kind(default: Value) -> str:
+    if isinstance(default, bool):
+        return "true or false"
+    return "a word" if isinstance(default, str) else "a number"
 
 
 def _is_like(value: object, default: Value) -> bool:

@@ -165,3 +165,23 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         own=True,
     ),
 }
+
+
+def optimizers_table() -> str:
+    """The optimizers as a Markdown table, which docs/methods.md holds and a test compares."""
+    lines = ["| name | what it is | arguments | needs |", "|---|---|---|---|"]
+    for name, entry in OPTIMIZERS.items():
+        arguments = ", ".join(entry.arguments) or "none"
+        lines.append(f"| `{name}` | {entry.about} | {arguments} | {'; '.join(_needs(entry)) or 'nothing'} |")
+    return "\n".join(lines)
+
+
+def _needs(entry: Optimizer) -> list[str]:
+    facts = (
+        (bool(entry.install), entry.install),
+        (entry.gpu, "a GPU"),
+        (entry.whole, "whole weights"),
+        (entry.layerwise, "no accumulation"),
+        (not entry.exact, "resumes, but not exactly"),
+    )
+    return [words for holds, words in facts if holds]

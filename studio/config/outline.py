@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from studio.config.online_stages import Grpo, Rloo
 from studio.config.train import TrainConfig
 
 
@@ -42,10 +43,17 @@ def outline(config: TrainConfig, rows: int | None) -> Outline:
 
 
 def _steps(config: TrainConfig, rows: int, batch: int) -> int:
-    """Optimizer steps when no row is dropped: ceil(epochs × ceil(rows / batch)), held-back rows left out."""
+    """Optimizer steps when no row is dropped: ceil(epochs × ceil(rows / batch)), held-back rows left out.
+
+    Where answers are compared, a row takes several places of a step, and is learnt from in several passes.
+    """
+    stage = config.stage
+    passes = stage.num_iterations if isinstance(stage, (Grpo, Rloo)) else 1
+    batch = max(1, batch // stage.num_generations) if isinstance(stage, (Grpo, Rloo)) else batch
     size = config.data.validation_size
     held_back = math.ceil(rows * size) if size < 1 else min(rows, int(size))
-    return max(1, math.ceil(config.optimisation.num_train_epochs * math.ceil(max(1, rows - held_back) / batch)))
+    steps = passes * math.ceil(max(1, rows - held_back) / batch)
+    return max(1, math.ceil(config.optimisation.num_train_epochs * steps))
 
 
 def length_setting(config: TrainConfig) -> tuple[str, float]:

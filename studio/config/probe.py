@@ -41,5 +41,5 @@ def weighing(config: TrainConfig) -> dict[str, object]:
         "optimisation": {name: own.get(name) for name in chosen},
         "accumulates": own["gradient_accumulation_steps"] > 1,
         "threads": config.devices.cpu_threads,
-        "packing": data["packing"],
+        "data": {name: data[name] for name in ("datasets", "cutoff_len", "max_samples", "packing")},
     }

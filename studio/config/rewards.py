@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -82,7 +82,7 @@ def _is_pattern(value: Any) -> bool:
     return bool(value)
 
 
-_ALLOWED = {
+_ALLOWED: Mapping[str, Callable[[Parameter, Any], bool]] = {
     "whole": lambda parameter, value: isinstance(value, int) and _in_bounds(parameter, value),
     "number": _in_bounds,
     "text": lambda parameter, value: isinstance(value, str) and bool(value),

@@ -28,12 +28,12 @@ from studio.config.faults import Fault, hint
 from studio.config.generate import GenerateConfig
 from studio.config.jobs import JobConfig
 from studio.config.method import Full, Lora
-from studio.config.quantization import EightBit, NoQuantization
 from studio.config.probe import ProbeConfig
+from studio.config.quantization import EightBit, NoQuantization
 from studio.config.serve import ServeConfig
 from studio.config.stage import Sft
-from studio.config.train import TrainConfig
 from studio.config.stage_trainer_arguments import OWN_ARGUMENTS
+from studio.config.train import TrainConfig
 from studio.config.trainer_arguments import FIELD_OF_ARGUMENT, FORBIDDEN_ARGUMENTS, FREE_ARGUMENTS
 
 Rule = Callable[[TrainConfig], Iterator[Fault]]

@@ -80,8 +80,8 @@ OWN_ARGUMENTS: Mapping[str, OwnArguments] = {
         {
             name: f"stage.{name}"
             for name in (
-                "max_completion_length temperature top_p kl_coefficient kl_target ppo_epochs clip_range value_clip_range "
-                "value_coefficient gae_gamma gae_lambda whiten_rewards normalize_scores"
+                "max_completion_length temperature top_p kl_coefficient kl_target ppo_epochs clip_range "
+                "value_clip_range value_coefficient gae_gamma gae_lambda whiten_rewards normalize_scores"
             ).split()
         }
     ),

@@ -87,6 +87,11 @@ def _notes(run: TrainConfig) -> tuple[str, ...]:
     return (
         f"The adapter was trained on weights in {run.quantization.type}; it is merged into the full-precision base, "
         "which differs a little from what it saw.",
+        *(
+            ("It began with what 4 bits lose (loftq), which the full-precision base has not lost: the two add up.",)
+            if getattr(run.method, "start", "") == "loftq"
+            else ()
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import platform
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ class Measured:
     time: float
 
 
-def key_of(config: TrainConfig, longest: int, device: str) -> str:
-    """The name under which measurements of such a run are kept: `longest` row in tokens, on `device` (cpu, cuda)."""
-    facts = [VERSION, weighing(config), longest, device, platform.machine()]
+def key_of(config: TrainConfig, device: str) -> str:
+    """The name under which measurements of such a run on `device` (cpu, cuda) are kept."""
+    facts = [VERSION, weighing(config), device, platform.machine()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -51,6 +52,15 @@ def measured(workspace: Workspace, key: str) -> Measured | None:
     """The newest measurement of that key; a probe's and a run's count alike. None where nothing was measured."""
     found = [one for one in _read(workspace, key).values() if one.peak]
     return max(found, key=lambda one: one.time, default=None)
+
+
+def of_run(workspace: Workspace, name: str) -> Measured | None:
+    """What the run or probe of that name took, as far as it was kept."""
+    for path in sorted((workspace.cache / "probes").glob("*.json")):
+        for one in _read(workspace, path.stem).values():
+            if one.run == name:
+                return one
+    return None
 
 
 def keep(workspace: Workspace, config: TrainConfig, folder: RunFolder, source: str, longest: int, now: float) -> None:
@@ -77,7 +87,7 @@ def keep(workspace: Workspace, config: TrainConfig, folder: RunFolder, source: s
         device=device,
         time=now,
     )
-    key = key_of(config, longest, device)
+    key = key_of(config, device)
     kept = {**_read(workspace, key), source: one}
     path = _file(workspace, key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +100,7 @@ def _seconds(log: MetricsLog) -> float:
     pairs = zip(steps, times, strict=True)
     rows = [(step, time) for step, time in pairs]
     gaps = [
-        (later - earlier) / (after - before)
-        for (before, earlier), (after, later) in zip(rows, rows[1:], strict=False)
-        if after > before
+        (later - earlier) / (after - before) for (before, earlier), (after, later) in pairwise(rows) if after > before
     ]
     return statistics.median(gaps) if gaps else 0.0
 

@@ -14,9 +14,9 @@ from typing import Any
 from studio.config.workspace import Workspace
 from studio.runs.adapters import is_soft_prompt
 from studio.tasks.failures import TaskError
+from studio.tasks.quantized import is_quantized
 from studio.tasks.quantized.counting import weights
 from studio.tasks.vocabulary import grow, rows_needed, settle
-from studio.tasks.quantized import is_quantized
 from studio.tasks.weights import check_file
 
 Arguments = dict[str, Any]

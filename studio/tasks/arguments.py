@@ -17,8 +17,8 @@ from studio.config.train import TrainConfig
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
 from studio.tasks.online_arguments import reward_arguments
-from studio.tasks.preference_arguments import form_of
 from studio.tasks.optimizer_arguments import optimizer_choice, trainer_arguments
+from studio.tasks.preference_arguments import form_of
 from studio.tasks.stage_arguments import packs, stage_arguments
 
 Arguments = dict[str, Any]

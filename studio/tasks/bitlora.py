@@ -49,7 +49,7 @@ class BitLoraConfig(LoraConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """The tree that becomes adapter_config.json."""
-        tree = super().to_dict()
+        tree: dict[str, Any] = super().to_dict()
         held = {"bits": tree.pop("bits"), "quantize_activations": tree.pop("quantize_activations")}
         return {**tree, KEY: held, "init_lora_weights": KEY}
 
@@ -61,7 +61,8 @@ def read_config(folder: Path) -> BitLoraConfig | None:
     if held is None:
         return None
     known = {name: value for name, value in tree.items() if name in BitLoraConfig.__dataclass_fields__}
-    return BitLoraConfig(**{**known, **held, "init_lora_weights": True})
+    settings: dict[str, Any] = {**known, **held, "init_lora_weights": True}
+    return BitLoraConfig(**settings)
 
 
 class _Straight(Function):
@@ -156,14 +157,14 @@ def hold_to_bits(model: Any, name: str = "default") -> None:
     for path, layer in model.named_modules():
         if not isinstance(layer, LoraLayer):
             continue
-        if name in layer.lora_embedding_A:
+        if name not in layer.lora_A and name not in layer.lora_embedding_A:
+            continue
+        if name not in layer.lora_A or not isinstance(layer.lora_A[name], nn.Linear):
             raise TaskError(
                 "method",
-                f"BitLoRA trains beside linear layers, and {path} is an embedding.",
+                f"BitLoRA trains beside linear layers, and {path} is none.",
                 "Take it out of method.target_modules; method.modules_to_save trains it in full.",
             )
-        if name not in layer.lora_A:
-            continue
         if not type(layer).__name__.startswith("BitLora"):
             layer.__class__ = _bit_class(type(layer))
         _hold_sides(layer, name, config)

@@ -1,5 +1,5 @@
-"""What the trainers share that compare the model with how it was: where TRL expects a second model, the same one answers
-with the weights that it began with."""
+"""What the trainers share that compare the model with how it was: where TRL expects a second model, the same one
+answers with the weights that it began with."""
 
 from __future__ import annotations
 

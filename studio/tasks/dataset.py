@@ -18,9 +18,9 @@ from studio.data.examples import BadRow, DataError, Example
 from studio.data.reading import Reading, read_datasets
 from studio.data.splits import split
 from studio.tasks.failures import TaskError
+from studio.tasks.preference import as_judged, judged_stream, tokenize_judged
 from studio.tasks.status import Reporter
 from studio.tasks.token_cache import TokenCache
-from studio.tasks.preference import as_judged, judged_stream, tokenize_judged
 from studio.tasks.token_file import Account, Row, open_rows, write_rows
 from studio.tasks.token_key import token_key
 from studio.tasks.tokenize import Settings, in_order, tokenize_examples, tokenize_stream
@@ -82,9 +82,7 @@ def prepare(
 def read_rows(workspace: Workspace, arguments: Mapping[str, Any]) -> tuple[list[Example], list[Example]]:
     """Examples to train on and to evaluate on, by the plan's data arguments. Raises DataError."""
     seed = arguments["seed"]
-    read = partial(
-        read_datasets, workspace, kinds=arguments["kinds"], max_samples=arguments["max_samples"], seed=seed
-    )
+    read = partial(read_datasets, workspace, kinds=arguments["kinds"], max_samples=arguments["max_samples"], seed=seed)
     train = read(arguments["datasets"]).examples
     if arguments["validation_datasets"]:
         validation = read(arguments["validation_datasets"]).examples

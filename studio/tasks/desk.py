@@ -51,8 +51,10 @@ class Seen:
 
     @property
     def uncut(self) -> Settings:
-        """The same settings without a cutoff, so that one look serves every cutoff."""
-        return replace(self.settings, cutoff_len=NO_CUTOFF)
+        """The same settings without a cutoff, so that one look serves every cutoff. Of judged rows the last answer is
+        learnt from."""
+        last = self.settings.mask_history or self.settings.form != "labels"
+        return replace(self.settings, cutoff_len=NO_CUTOFF, mask_history=last)
 
 
 @dataclass
@@ -80,7 +82,13 @@ class Desk:
                 "The first run fetches it; or fetch it now with: python -m studio.tasks.shipped .",
             )
         source = find_model(path, self.workspace, arguments["hub"], arguments["revision"])
-        key = (source, revision, str(arguments["trust_remote_code"]), *arguments["new_tokens"], *_versions(Path(source)))
+        key = (
+            source,
+            revision,
+            str(arguments["trust_remote_code"]),
+            *arguments["new_tokens"],
+            *_versions(Path(source)),
+        )
         opened = self._tokenizers.pop(key, None)
         if opened is None:
             tokenizer = load_tokenizer(source, dict(arguments))

@@ -1,4 +1,4 @@
-"""How LoRA's matrices begin where they do not begin at random: from the base's weights, from data, from what 4 bits lose.
+"""How LoRA's matrices begin where not at random: from the base's weights, from data, from what 4 bits lose.
 
 PiSSA (arXiv 2404.02948) and OLoRA (2406.01775) take a part s·B₀·A₀ out of a weight W and train it: the model computes
 with (W - s·B₀·A₀) + s·B·A. Since that is W + s·[B, -B₀]·[A; A₀], such an adapter is stored as a plain LoRA of twice the

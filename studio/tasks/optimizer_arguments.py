@@ -1,4 +1,4 @@
-"""From the optimizer that a config names to the arguments of the trainer, and to what tasks/optimizers.py makes: pure."""
+"""From the optimizer that a config names to what the trainer and tasks/optimizers.py take: pure."""
 
 from __future__ import annotations
 

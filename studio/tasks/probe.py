@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from studio.config.probe import STEPS, ProbeConfig
+from studio.config.probe import STEPS, ProbeConfig, probe_of
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
 from studio.tasks import train
@@ -24,6 +24,7 @@ class SavesNothing(TrainerCallback):
 
 def run(folder: RunFolder, job: JobSpec, config: ProbeConfig, reporter: Reporter, stop: StopFlag) -> int:
     """Take the steps and keep what they took under .cache/probes. Raises what a training run raises."""
+    config = probe_of(config)
     rows = config.optimisation.per_device_train_batch_size * config.optimisation.gradient_accumulation_steps
     return train.course(
         folder,

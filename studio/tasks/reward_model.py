@@ -92,9 +92,7 @@ class RewardModel:
         return scores
 
 
-def load_reward_model(
-    path: str, workspace: Workspace, machine: Machine, device_dtype: str = "auto"
-) -> RewardModel:
+def load_reward_model(path: str, workspace: Workspace, machine: Machine, device_dtype: str = "auto") -> RewardModel:
     """The reward model of a finished run, of one of its checkpoints, of a folder or of a hub id, ready to score.
 
     `device_dtype` is the format of its weights by torch's name; auto takes the fastest that the machine has. Raises

@@ -158,10 +158,14 @@ def _amiss(trial: Trial, judge: Judge) -> Iterator[Answer]:
         yield {"code": "silent", "label": judge.label}
     elif entry and own and max(own) < entry.best:
         yield {"code": "unreached", "label": judge.label, "most": max(own), "best": entry.best}
-    elif len(given) > 1 and len(set(given)) == 1 and not (entry and not entry.best):
+    elif len(given) > 1 and len(set(given)) == 1 and not _content(judge, given[0]):
         yield {"code": "constant", "label": judge.label, "value": given[0]}
-    elif entry and entry.needs_answer and own and _mean(own) == _mean(trial.of(judge.label, OTHER)):
-        yield {"code": "blind", "label": judge.label}
+
+
+def _content(judge: Judge, value: float) -> bool:
+    """Whether it is no wonder that good answers all get this: the most of a reward that asks for no result."""
+    entry = ENTRIES.get(judge.name)
+    return entry is not None and not entry.needs_answer and value == entry.best
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -74,25 +74,23 @@ def shifted_attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The attention of one layer, as transformers calls it: (rows, heads, length, width) to (rows, length, heads, width).
+    """The attention of one layer as transformers calls it, from (rows, heads, length, width) to (rows, length, heads,
+    width).
 
     `attention_mask` is what `padding_mask` has made.
     """
     heads, length = query.shape[1:3]
     key, value = (part.repeat_interleave(heads // part.shape[1], dim=1) for part in (key, value))
-    settings = {"dropout_p": dropout, "scale": scaling}
+    settings: dict[str, Any] = {"dropout_p": dropout, "scale": scaling}
     size = group_size(length, getattr(module.config, SHARE))
     if not module.training or size >= length:
         found = _full(query, key, value, attention_mask, settings)
     else:
         half = heads // 2
-        found = torch.cat(
-            [
-                _grouped(*(part[:, :half] for part in (query, key, value)), attention_mask, size, 0, settings),
-                _grouped(*(part[:, half:] for part in (query, key, value)), attention_mask, size, size // 2, settings),
-            ],
-            dim=1,
-        )
+        parts: list[torch.Tensor] = []
+        for own, shift in ((slice(half), 0), (slice(half, None), size // 2)):
+            parts.append(_grouped(query[:, own], key[:, own], value[:, own], attention_mask, size, shift, settings))
+        found = torch.cat(parts, dim=1)
     return found.transpose(1, 2).contiguous(), None
 
 
@@ -135,13 +133,13 @@ def _grouped(
         for part in (query, key, value)
     ]
     if valid is None and not shift and not behind:
-        found = scaled_dot_product_attention(*parts, is_causal=True, **settings)
+        found = scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True, **settings)
     else:
         real = torch.ones(rows, length, dtype=torch.bool, device=query.device) if valid is None else valid
         real = pad(real, (shift, behind)).view(rows * count, 1, 1, size)
         places = torch.arange(size, device=query.device)
         # A place that sees nothing would give NaN, so each sees itself, padding too.
         allowed = (places <= places[:, None]) & real | (places == places[:, None])
-        found = scaled_dot_product_attention(*parts, attn_mask=allowed, **settings)
+        found = scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=allowed, **settings)
     whole = found.view(rows, count, heads, size, width).transpose(1, 2).reshape(rows, heads, count * size, width)
     return whole[:, :, shift : shift + length]

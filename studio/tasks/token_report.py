@@ -16,6 +16,7 @@ from studio.data.reading import example_of, refuse_untrainable, source_of
 from studio.data.registry import DatasetEntry, find_entry, load_registry, locate
 from studio.tasks.desk import Desk, Seen
 from studio.tasks.pieces import Piece, pieces_of
+from studio.tasks.preference import as_judged
 from studio.tasks.spans import Conversation, answer_spans
 from studio.tasks.tokenize import IGNORED, TokenizedRow, tokenize_example
 
@@ -28,14 +29,16 @@ def rows(desk: Desk, body: Mapping[str, Any]) -> dict[str, Any]:
     """Some rows of one dataset as the model sees them. `body`: config (a tree), name, places (from 0) of the rows.
 
     Raises DataError for an unknown dataset or an unreadable file, and what `Desk.seen` raises. A row that cannot be
-    used comes with its `problem`.
+    used comes with its `problem`. A pair of answers comes twice, and `side` says with which of them.
     """
     seen = desk.seen(body["config"])
     entry = find_entry(load_registry(desk.workspace), body["name"])
     return {
         "cutoff": seen.settings.cutoff_len,
         "model": seen.config.model.path,
-        "rows": [_row(row_at(desk.workspace, entry, place), place, seen) for place in body["places"]],
+        "rows": [
+            shown for place in body["places"] for shown in _rows(row_at(desk.workspace, entry, place), place, seen)
+        ],
     }
 
 
@@ -59,6 +62,13 @@ def row_at(workspace: Workspace, entry: DatasetEntry, place: int) -> Example | B
     return found[0] if isinstance(found[0], BadRow) else example_of(found[0], entry)
 
 
+def _rows(row: Example | BadRow, place: int, seen: Seen) -> list[dict[str, Any]]:
+    if isinstance(row, BadRow) or row.chosen is None or row.kind not in seen.config.stage.kinds:
+        return [_row(row, place, seen)]
+    both = zip(("chosen", "rejected"), as_judged([row]), strict=True)
+    return [{**_row(one, place, seen), "side": side} for side, one in both]
+
+
 def _row(row: Example | BadRow, place: int, seen: Seen) -> dict[str, Any]:
     if isinstance(row, BadRow):
         return {"place": place, "where": str(row).partition(":")[0], "problem": row.reason}
@@ -74,7 +84,8 @@ def look(example: Example, seen: Seen) -> dict[str, Any]:
     The bits are TRAINED, SPECIAL, PART (of a character) and ADDED (by the trainer); a turn is an index of `turns`, -1
     for what the template writes. Raises DataError when the row cannot be used.
     """
-    refuse_untrainable(example, seen.config.stage.kinds)
+    learnt = seen.config.stage.kinds
+    refuse_untrainable(example, {*learnt, "judged"} if "preference" in learnt else learnt)
     whole = tokenize_example(example, seen.tokenizer, seen.template, seen.uncut)
     text = _text(example, seen)
     pieces = pieces_of(seen.tokenizer, text, whole.input_ids, special_tokens=seen.settings.plain_text)

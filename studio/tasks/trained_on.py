@@ -21,7 +21,7 @@ def model_section(folder: Path | None) -> dict[str, Any]:
 
 
 def merged_before(folder: Path | None) -> list[str]:
-    """The adapters that the run merged into its base before it trained the one in `folder`, as its config names them."""
+    """The adapters that the run merged into its base before it trained the one in `folder`, by their names there."""
     tree = _run_tree(folder)
     named = [str(path) for path in (tree.get("model") or {}).get("adapters") or []]
     method = tree.get("method")

@@ -1,7 +1,8 @@
 """What a checkpoint holds beside peft's own file, so that its run goes on exactly.
 
-peft saves what an adapter needs to answer: of P-tuning and of a projected prefix what their network has made, of AdaLoRA
-the directions that are left. The training goes on with the network itself, and with every direction and its weight.
+peft saves what an adapter needs to answer: of P-tuning and of a projected prefix what their network has made, of
+AdaLoRA the directions that are left. The training goes on with the network itself, and with every direction and its
+weight.
 """
 
 from __future__ import annotations

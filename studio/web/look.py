@@ -68,7 +68,12 @@ def theme() -> gr.themes.Base:
 
 def stylesheet() -> str:
     """The stylesheet: the board's, then those of the tabs that have files of their own."""
-    files = (STATIC / "studio.css", STATIC / "drawn_form.css", STATIC / "combo.css", *(file for room in ROOMS for file in _room(room, "css")))
+    files = (
+        STATIC / "studio.css",
+        STATIC / "drawn_form.css",
+        STATIC / "combo.css",
+        *(file for room in ROOMS for file in _room(room, "css")),
+    )
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from studio.config.kinds import KINDS
 from studio.runs.atomic import read_text
 from studio.runs.checkpoints import checkpoints
+from studio.runs.configs import config_of
 from studio.runs.environment import mask_secrets
 from studio.runs.folder import LOG_TAIL_BYTES, RunFolder
 from studio.web.chart_places import ordered, title
 from studio.web.curve_cache import CurveCache
-from studio.web.run_detail import read_config
 from studio.web.summary import command_text
 from studio.web.words import say
 
@@ -89,7 +90,8 @@ def config(_language: str, folder: RunFolder, _cache: CurveCache, request: Reque
     version = str(hash(text))
     if version == request.get("panel_version"):
         return None
-    parsed = read_config(folder)
+    kind = KINDS.get(folder.job().kind)
+    parsed = config_of(folder, kind.config) if kind else None
     return {"version": version, "yaml": text, "command": command_text(parsed) if parsed else ""}
 
 

@@ -11,6 +11,7 @@ from studio.config.optimizers import OPTIMIZERS
 from studio.config.rewards import LIBRARY as REWARDS
 from studio.config.shipped import SHIPPED_MODEL, SHIPPED_PARAMETERS
 from studio.config.templates import TEMPLATE_NAMES
+from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 from studio.data.examples import DataError
 from studio.data.listing import list_datasets

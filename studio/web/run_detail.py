@@ -24,11 +24,15 @@ from studio.web.words import say
 
 
 def detail(
-    language: str, job: Job, folder: RunFolder, events: Sequence[dict[str, Any]], looked: Mapping[str, Any]
+    language: str,
+    job: Job,
+    folder: RunFolder,
+    events: Sequence[dict[str, Any]],
+    looked: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The head of a run's page, and a version that changes when something in it does.
 
-    `looked` is what the doctor found in its numbers (`RunDoctor.look`).
+    `looked` is what the doctor found in its numbers (`RunDoctor.look`), for a run that trains.
     """
     status = folder.status()
     shown: dict[str, Any] = {
@@ -49,7 +53,7 @@ def detail(
         "events": [_event(event) for event in _worth_saying(events)],
         "actions": actions(job),
         "attempt": job.attempt,
-        **looked,
+        **(looked or {}),
     }
     if job.state not in ACTIVE:
         shown |= {

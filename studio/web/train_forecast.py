@@ -60,7 +60,7 @@ class Panel:
         return {"run": submit_config(self.room.supervisor, probe_of(config), if_exists="rename").name}
 
     def measuring(self, request: Request) -> Reply:
-        """How far the probe `run` is. One that ended well is removed: its numbers are kept elsewhere. Raises RunError."""
+        """How far the probe `run` is. One that ended well is removed, its numbers stay. Raises RunError."""
         supervisor, name = self.room.supervisor, str(request.get("run") or "")
         supervisor.reconcile()
         job = supervisor.job(name)

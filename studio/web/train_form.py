@@ -7,9 +7,11 @@ from typing import Any
 
 from studio.config.faults import ConfigError, Fault
 from studio.config.io import check, parse, read_yaml
-from studio.config.leaves import leaves
+from studio.config.leaves import leaves, members
 from studio.config.offered import chosen_types, refused_members
 from studio.config.train import TrainConfig
+from studio.data.examples import DataError
+from studio.data.listing import list_datasets
 from studio.runs.folder import RunFolder
 from studio.web.asking import Action, Reply, Request
 from studio.web.drawn_form import key_of
@@ -20,6 +22,9 @@ from studio.web.start import Exists
 from studio.web.summary import sentence, severity
 from studio.web.train_room import TrainRoom, config_of, tree_of, values_of
 from studio.web.words import fault_messages, say
+
+DATASETS = "datasets"
+"""The provider of choices that depend on what the stage learns from."""
 
 
 def actions(room: TrainRoom) -> Mapping[str, Action]:
@@ -59,11 +64,23 @@ def amount(room: TrainRoom, desk: FormDesk, request: Request) -> Reply:
         "sentence": sentence(language, config, room.starter.rows(config)) if config is not None else "",
         "notices": _notices(language, values, look.faults),
         "refused": marked,
-        "unfit": {},
+        "unfit": _unfit(room, types["stage"]),
         "tree": tree_of(request),
         "types": types,
         "online": bool(stage and stage.online),
     }
+
+
+def _unfit(room: TrainRoom, stage: str) -> dict[str, list[str]]:
+    """By the key of each field for datasets, those in which the stage finds no rows to learn from."""
+    kinds = getattr(members(TrainConfig, "stage")[stage], "kinds", frozenset[str]())
+    try:
+        names = [entry.name for entry in list_datasets(room.workspace) if not entry.fits(kinds)]
+    except DataError:  # said at the field as soon as a dataset is chosen
+        return {}
+    every = leaves(TrainConfig)
+    asking = [leaf.key for leaf in every if leaf.choices is not None and leaf.choices.provider == DATASETS]
+    return dict.fromkeys(asking, names)
 
 
 def _notices(language: str, values: Mapping[str, Any], faults: Iterable[Fault]) -> list[Reply]:
@@ -111,7 +128,10 @@ def take(room: TrainRoom, request: Request) -> Reply:
             raise ConfigError(faults)
     except ConfigError as error:
         return {"error": _sentences(language, error)}
-    return {"shown": fill(config.model_copy(update={"name": None})), "message": say(language, "page.form.filled", name=name)}
+    return {
+        "shown": fill(config.model_copy(update={"name": None})),
+        "message": say(language, "page.form.filled", name=name),
+    }
 
 
 def _sentences(language: str, error: ConfigError) -> str:

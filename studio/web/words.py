@@ -40,7 +40,7 @@ def words(language: str) -> Mapping[str, str]:
 
 
 def say(language: str, key: str, **values: Any) -> str:
-    """One text with its values filled in, in English where the language lacks it. Raises KeyError for no text at all."""
+    """One text with its values filled in, in English where the language lacks it. Raises KeyError for no text."""
     text = words(language).get(key) or words(ENGLISH)[key]
     return text.format(**values) if values else text
 

@@ -82,7 +82,7 @@ def start_a_job(page: Page, base_url: str) -> None:
     page.fill("[data-key='endpoint.base_url']", base_url)
     page.fill("[data-key='endpoint.model']", "fake")
     page.locator(".segments").get_by_text("From documents").click()
-    expect(page.locator("[data-key='source.documents.paths']")).to_be_visible()
+    expect(page.locator("[data-field='source.documents.paths'] input")).to_be_visible()
     page.locator(".segments").get_by_text("From seed tasks").click()
     page.select_option("[data-key='source.seeds.dataset']", "general")
     page.fill("[data-key='rows.count']", "7")

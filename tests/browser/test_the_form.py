@@ -91,6 +91,55 @@ def test_only_what_applies_is_shown_and_changes_are_counted(page: Page) -> None:
     expect(fold).to_contain_text("1 changed: Save every (steps)")
 
 
+def test_lists_are_chosen_with_the_keys_alone(page: Page) -> None:
+    box = page.locator("#field-data-datasets input")
+    box.focus()
+    page.keyboard.type("gen")
+    expect(page.locator("[role=listbox] [role=option].active")).to_contain_text("general")
+    page.keyboard.press("Enter")
+    expect(page.locator("#field-data-datasets .chip")).to_have_text(["general×"])
+    page.keyboard.press("Escape")
+    expect(page.locator("[role=listbox]")).to_have_count(0)
+    expect(page.locator("#command pre")).to_contain_text("data.datasets=[general]")
+    page.keyboard.press("Backspace")
+    expect(page.locator("#field-data-datasets .chip")).to_have_count(0)
+    expect(page.locator("#start")).to_be_disabled()
+    page.get_by_label("Folder or id").focus()  # a label leads to its field
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert "SmolLM2-135M-Instruct" not in page.locator("#field-model-path input").input_value()
+
+
+def test_a_pair_that_cannot_work_is_marked_before_and_explained_behind_the_choice(page: Page) -> None:
+    ready(page)
+    bits, method = page.locator("#field-quantization-type"), page.locator("#field-method-type")
+    bits.locator("select").select_option("4bit")
+    refused = method.locator("option.refused")
+    expect(refused.filter(has_text="Full")).to_have_attribute("title", re.compile("cannot be trained directly"))
+    expect(refused.filter(has_text=re.compile("LoRA$"))).to_have_count(0)
+    method.locator("select").select_option("full")
+    expect(bits).to_contain_text("cannot be trained directly")
+    expect(page.locator("#start")).to_be_disabled()
+    page.locator("#summary .notices .fault button").click()
+    expect(bits.locator("select")).to_be_focused()
+    bits.locator("select").select_option("none")
+    expect(page.locator("#start")).to_be_enabled()
+    expect(method.locator(".about")).to_have_text("Train every weight.")
+
+
+def test_typing_asks_for_few_previews_and_the_last_one_counts(page: Page) -> None:
+    ready(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
+    box = page.locator("#field-name input")
+    box.focus()
+    page.keyboard.type("a-name-of-twenty-four-ch", delay=20)
+    assert box.input_value() == "a-name-of-twenty-four-ch", "what is typed stays, whatever the server says meanwhile"
+    expect(page.locator("#command pre")).to_contain_text("name=a-name-of-twenty-four-ch")
+    assert 0 < sum("form.check" in body for body in asked) <= 8
+
+
 def test_a_file_is_saved_and_loaded_again(page: Page, tmp_path: Path) -> None:
     ready(page)
     write(page, "field-method-lora-rank", "12")

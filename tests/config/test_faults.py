@@ -154,6 +154,10 @@ BREAKS: dict[str, dict[str, Any]] = {
     "eight_bit_has_a_gpu": {"quantization": {"type": "8bit"}, "devices": {"use": "cpu"}},
     "rewards_are_known": {"stage": {"type": "grpo", "rewards": ["exact_anser"]}},
     "groups_fill_a_step": {"stage": {"type": "grpo", "rewards": ["repetition"], "num_generations": 3}},
+    "the_output_layer_has_no_adapter": {
+        "stage": {"type": "grpo", "rewards": ["repetition"]},
+        "method": {"target_modules": ["q_proj", "lm_head"]},
+    },
     "answers_are_long_enough_to_differ": {"stage": {"type": "rloo", "rewards": ["repetition"], "temperature": 0.1}},
 }
 

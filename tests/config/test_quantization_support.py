@@ -19,7 +19,9 @@ from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
 
 
-def codes(workspace: Path, kind: str, *, gpu: bool = True, devices: str = "auto", schema: Any = TrainConfig) -> list[str]:
+def codes(
+    workspace: Path, kind: str, *, gpu: bool = True, devices: str = "auto", schema: Any = TrainConfig
+) -> list[str]:
     """The codes of what stands in the way of models/m with that quantization."""
     tree: dict[str, Any] = {"model": {"path": "models/m"}, "quantization": {"type": kind}, "devices": {"use": devices}}
     if schema is TrainConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,28 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from studio.config.combination_tables import members
+from studio.config.combinations import refused
 from studio.config.io import command_of, dump, load_config, override, overrides_of, parse, read_yaml
 from studio.config.jobs import JobConfig
 from studio.config.kinds import KINDS
 from studio.config.leaves import Leaf, leaves, value_at
+from studio.config.method import Method
+from studio.config.optimizers import OPTIMIZERS
+from studio.config.quantization import Quantization
 from studio.config.rules import examine
+from studio.config.stage import Stage
 from studio.config.train import TrainConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
+
+
+TOGETHER = [
+    (stage.type, method.type, bits.type)
+    for stage, method, bits in product(members(Stage), members(Method), members(Quantization))
+    if not any(refused(stage, method, bits))
+]
 
 
 def schema_of(file: Path) -> type[JobConfig]:
@@ -34,8 +48,14 @@ def value_of(leaf: Leaf) -> st.SearchStrategy[Any]:
         return st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")
     if leaf.path == "devices.use":
         return st.sampled_from(["auto", "cpu", "cuda:0", "cuda:0,cuda:1"])
+    if leaf.path == "method.layers":
+        return st.lists(st.integers(0, 40), min_size=1, max_size=3)
+    if leaf.path == "optimisation.optimizer":
+        return st.sampled_from(sorted(OPTIMIZERS))
     if leaf.path == "trainer":
         return st.sampled_from([{}, {"adam_beta1": 0.8}, {"eval_delay": 2, "full_determinism": False}])
+    if leaf.path == "method.layers":
+        return st.lists(st.integers(0, 80), min_size=1, max_size=3)
     simple: dict[str, st.SearchStrategy[Any]] = {
         "flag": st.booleans(),
         "select": st.sampled_from(leaf.options) if leaf.options else st.nothing(),
@@ -56,8 +76,10 @@ def configs(draw: st.DrawFn) -> TrainConfig:
     """Any config without a fault."""
     tree: dict[str, Any] = {"model": {"path": draw(TEXT)}, "data": {"datasets": ["a"]}}
     types = [leaf for leaf in leaves(TrainConfig) if leaf.kind == "type"]
-    chosen = {leaf.section: draw(st.sampled_from(leaf.options)) for leaf in types}
+    chosen = dict(zip(("stage", "method", "quantization"), draw(st.sampled_from(TOGETHER)), strict=True))
     tree |= {section: {"type": variant} for section, variant in chosen.items()}
+    if chosen["stage"] in ("ppo", "grpo", "rloo"):
+        tree["stage"]["rewards"] = ["thinking_format"]
     others = [
         leaf for leaf in leaves(TrainConfig) if leaf not in types and leaf.variant in (None, chosen.get(leaf.section))
     ]

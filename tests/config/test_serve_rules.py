@@ -18,6 +18,7 @@ from studio.tasks.serving import outside
 
 BREAKS: dict[str, dict[str, Any]] = {
     "engines_take_whole_models": {"engine": {"type": "vllm"}, "quantization": {"type": "4bit"}},
+    "transformers_merges": {"engine": {"type": "vllm"}, "serving": {"merged": ["saves/a"]}},
     "gguf_is_for_llama_cpp": {"engine": {"type": "llama-cpp"}, "serving": {"adapters": ["saves/a"]}},
     "vllm_needs_a_gpu": {"engine": {"type": "vllm"}, "devices": {"use": "cpu"}},
 }

@@ -72,3 +72,23 @@ def test_with_quantized_activations_the_wizard_and_the_job_say_why_not(
     assert len(said) == 1 and "can be neither merged nor written as a plain LoRA" in said[0]
     with pytest.raises(TaskError, match="neither merged nor written as a plain LoRA"):
         export("out", tree)
+
+
+def test_vllm_would_misread_it_and_gets_the_export_instead(
+    workspace: Path, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.config.serve import ServeConfig
+    from studio.tasks.serving import outside
+
+    monkeypatch.setattr(outside, "interpreter", lambda workspace, engine: Path("python"))
+    add_bit_run(workspace)
+    export("alone", {**SUBJECT, "format": {"type": "adapter"}})
+    tree = {"model": {"path": "models/tiny"}, "engine": {"type": "vllm"}}
+
+    def words(adapter: str) -> list[str]:
+        config = parse({**tree, "serving": {"adapters": [adapter]}}, ServeConfig)
+        return outside.command(config, Workspace(workspace), 1)
+
+    with pytest.raises(TaskError, match=r"BitLoRA adapter, which vLLM does not know.*format\.type=adapter"):
+        words("saves/run")
+    assert f"alone={workspace / 'exports/alone'}" in words("exports/alone")

@@ -223,7 +223,9 @@ def test_a_rank_that_was_cut_goes_on_as_it_is(train: Callable[..., Any]) -> None
     first = train("first", changes("adalora"))
     second = train("second", {**changes("adalora"), "model": {"adapters": ["saves/first"]}})
     assert second.losses[0] < first.losses[0] - 0.1
-    before, after = (json.loads((run.folder.path / "adapter_config.json").read_text("utf-8")) for run in (first, second))
+    before, after = (
+        json.loads((run.folder.path / "adapter_config.json").read_text("utf-8")) for run in (first, second)
+    )
     assert before["rank_pattern"] == after["rank_pattern"]
 
 
@@ -238,10 +240,15 @@ def test_every_setting_reaches_the_library(case: str) -> None:
     elsewhere = {"warmup_share", "final_share"} if case == "adalora" else set[str]()  # of the run's number of steps
     for key, value in settings.items():
         other = {
-            "target_modules": ["q_proj"], "modules_to_save": ["lm_head"], "feedforward_modules": ["down_proj"],
-            "initial_text": "other", "encoder": "lstm" if value == "mlp" else "mlp",
-        }.get(key, not value if isinstance(value, bool) else (value or 0) + 1 if not isinstance(value, str) else "x")  # fmt: skip
-        same = arguments({**settings, key: other}, "CAUSAL_LM") == arguments(settings, "CAUSAL_LM")
+            "target_modules": ["q_proj"],
+            "modules_to_save": ["lm_head"],
+            "feedforward_modules": ["down_proj"],
+            "initial_text": "other",
+            "encoder": "lstm" if value == "mlp" else "mlp",
+            "projection": value is False,
+        }.get(key)
+        changed = value + 1 if other is None else other
+        same = arguments({**settings, key: changed}, "CAUSAL_LM") == arguments(settings, "CAUSAL_LM")
         assert same == (key in elsewhere), key
     assert arguments(settings, "SEQ_CLS")["task_type"] == "SEQ_CLS"
 
@@ -257,9 +264,19 @@ def test_scales_find_their_modules_by_name() -> None:
 
 
 def test_a_soft_prompt_is_not_merged(train: Callable[..., Any], workspace: Path) -> None:
+    from studio.config.export import ExportConfig
+    from studio.config.workspace import Workspace
+    from studio.runs.export_prospect import look_ahead
     from studio.tasks.adapter import merged
     from studio.tasks.failures import TaskError
+    from studio.web.providers import adapters
 
     run = train("run", {**changes("prompt"), "optimisation": {"max_steps": 1}})
     with pytest.raises(TaskError, match="changes no weight"):
         merged(base_model(workspace), [run.folder.path])
+    assert "saves/run" in adapters(Workspace(workspace))
+    for kind, refused in (("merged", True), ("gguf", True), ("adapter", False)):
+        config, _ = check({"subject": {"run": "saves/run"}, "format": {"type": kind}}, ExportConfig)
+        assert config is not None
+        said = [one.said for one in look_ahead(Workspace(workspace), config, "e").findings if one.severity == "fault"]
+        assert any("changes no weight" in text for text in said) == refused

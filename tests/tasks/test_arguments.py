@@ -42,6 +42,8 @@ OTHER: dict[str, Any] = {
     "method.target_modules": ["q_proj"],
     "method.modules_to_save": ["lm_head"],
     "method.extra_modules": ["lm_head"],
+    "method.trainable_modules": ["mlp"],
+    "method.bits": "1",
     "optimisation.lr_scheduler_type": "linear",
     "optimisation.max_steps": 7,
     "optimisation.optimizer": "sgd",
@@ -54,6 +56,11 @@ OTHER: dict[str, Any] = {
     "trackers.report_to": ["mlflow"],
     "devices.use": "cuda:1",
     "trainer": {"full_determinism": True},
+    "stage.rewards": ["repetition"],
+    "stage.reward_model": "saves/judge",
+    "stage.reward_weights": {"answer_length": 0.5},
+    "stage.reward_arguments": {"answer_length": {"target": 7}},
+    "stage.epsilon_high": 0.28,
     "optimisation.optimizer_target_modules": ["mlp"],
     "method.start": "gaussian",
     "method.bias": "all",
@@ -66,6 +73,8 @@ OTHER: dict[str, Any] = {
 NEEDS: dict[str, dict[str, Any]] = {
     "model.rope_factor": {"model": {"rope_scaling": "linear"}},
     "cadence.eval_steps": {"data": {"validation_size": 1}},
+    "stage.reward_weights": {"stage": {"rewards": ["answer_length"]}},
+    "stage.reward_arguments": {"stage": {"rewards": ["answer_length"]}},
     "cadence.early_stopping_threshold": {"cadence": {"early_stopping_patience": 2}},
 }
 

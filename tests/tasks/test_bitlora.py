@@ -149,12 +149,12 @@ def test_adapters_of_both_kinds_stand_beside_each_other(train: Callable[..., Any
     from studio.tasks.adapter import load
 
     folders = {
-        "lora": train("lora", CHANGES).folder.path,
+        "plain": train("plain", CHANGES).folder.path,
         "bits": train("bits", CHANGES, bitlora(bits="1")).folder.path,
         "rounded": train("rounded", CHANGES, bitlora(quantize_activations=True)).folder.path,
     }
     alone = {name: outputs(load(base_model(workspace), folder)) for name, folder in folders.items()}
-    for order in (["lora", "bits", "rounded"], ["rounded", "bits", "lora"]):
+    for order in (["plain", "bits", "rounded"], ["rounded", "bits", "plain"]):
         model = base_model(workspace)
         for name in order:
             model = load(model, folders[name], name)
@@ -188,14 +188,14 @@ def test_only_an_adapter_of_the_same_kind_is_gone_on_with(train: Callable[..., A
     assert second.losses[0] < first.losses[0] - 0.1
     with pytest.raises(TaskError, match=r"was trained with method.bits=1 "):
         train("third", bitlora(bits="1.58"), model)
-    with pytest.raises(TaskError, match="is of type BitLora, and method.type=lora trains Lora"):
+    with pytest.raises(TaskError, match=r"is of type BitLora, and method\.type=lora trains Lora"):
         train("fourth", model)
 
 
 def test_embeddings_cannot_be_held_to_bits(train: Callable[..., Any]) -> None:
     from studio.tasks.failures import TaskError
 
-    with pytest.raises(TaskError, match=r"model\.embed_tokens is an embedding"):
+    with pytest.raises(TaskError, match=r"model\.embed_tokens is none"):
         train("run", bitlora(target_modules=["q_proj", "embed_tokens"]))
 
 

@@ -136,7 +136,7 @@ def test_a_bad_reward_ends_the_run_with_its_name_and_row(train: Callable[..., An
 
     with pytest.raises(TaskError, match=r"rewards/mine.py:broken gave nan on row \d of data/chat.json"):
         train("run", STAGE, {"stage": {"rewards": ["rewards/mine.py:broken"], "reward_weights": {}}})
-    with pytest.raises(TaskError, match="no file rewards/other.py"):
+    with pytest.raises(TaskError, match=r"no file rewards/other\.py"):
         train("run", STAGE, {"stage": {"rewards": ["rewards/other.py:f"], "reward_weights": {}}})
 
 

@@ -162,9 +162,7 @@ def test_what_the_settings_train(train: Callable[..., Any]) -> None:
         ({"target_modules": ["embed_tokens"], "start": "pissa"}, "embed_tokens is no matrix"),
     ],
 )
-def test_modules_that_are_not_there_are_named(
-    train: Callable[..., Any], method: dict[str, Any], says: str
-) -> None:
+def test_modules_that_are_not_there_are_named(train: Callable[..., Any], method: dict[str, Any], says: str) -> None:
     from studio.tasks.failures import TaskError
 
     with pytest.raises(TaskError, match=says):
@@ -175,9 +173,9 @@ def test_modules_that_are_not_there_are_named(
 def test_loftq_begins_nearer_to_the_whole_weights(workspace: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
+    from studio.config.model import BaseModelConfig
     from studio.config.quantization import FourBit
     from studio.tasks.arguments import model_arguments, quantization_arguments
-    from studio.config.model import BaseModelConfig
     from studio.tasks.lora_start import make_up_for_four_bits
     from studio.tasks.machine import Machine
     from studio.tasks.model import load_model

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.config.optimizers import ADAM, OPTIMIZERS
+from studio.config.optimizers import OPTIMIZERS
 
 pytestmark = pytest.mark.slow
 
@@ -52,9 +52,7 @@ def test_it_lowers_the_loss(train: Callable[..., Any], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["muon", "lamb", "adam_mini", "galore_adamw", "apollo_adamw", "schedule_free_adamw"])
-def test_a_resumed_run_equals_one_that_was_never_stopped(
-    train: Callable[..., Any], workspace: Path, name: str
-) -> None:
+def test_a_resumed_run_equals_one_that_was_never_stopped(train: Callable[..., Any], workspace: Path, name: str) -> None:
     assert OPTIMIZERS[name].exact
     if not OPTIMIZERS[name].installed():
         pytest.skip(f"{OPTIMIZERS[name].install} is not installed")

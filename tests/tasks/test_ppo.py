@@ -205,7 +205,11 @@ def test_it_trains_beside_weights_in_four_bits_with_a_fixed_price(train: Callabl
 
 
 def test_the_reference_stays_behind_also_in_bf16(train: Callable[..., Any], asked: Path) -> None:
-    steps = {"optimisation": {"max_steps": 3, "precision": "bf16"}, "stage": {"ppo_epochs": 1}}
+    steps = {
+        "optimisation": {"max_steps": 3, "precision": "bf16", "learning_rate": 1e-2},
+        "stage": {"ppo_epochs": 1},
+        "method": {"type": "lora"},
+    }
     run = train("run", PPO, steps)
     distances = [row["kl"] for row in run.rows if "kl" in row]
     assert distances[0] == pytest.approx(0, abs=1e-6)

@@ -120,9 +120,7 @@ def test_length_in_tokens() -> None:
 
 
 def judges(workspace: Path, *names: str, **weights: float) -> Judges:
-    chosen = [
-        {"name": name, "weight": weights.get(name, 1.0), "arguments": arguments_of(name, {})} for name in names
-    ]
+    chosen = [{"name": name, "weight": weights.get(name, 1.0), "arguments": arguments_of(name, {})} for name in names]
     return load_judges(chosen, Workspace(workspace), CPU)
 
 

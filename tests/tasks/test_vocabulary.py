@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from studio.tasks.failures import TaskError
+
 pytestmark = pytest.mark.slow
 
 WORDS = ["<tool>", "Lumen"]
@@ -37,9 +39,7 @@ def tied(request: pytest.FixtureRequest, workspace: Path) -> bool:
     return request.param
 
 
-def test_rows_of_new_tokens_are_trained_and_found_again(
-    train: Callable[..., Any], workspace: Path, tied: bool
-) -> None:
+def test_rows_of_new_tokens_are_trained_and_found_again(train: Callable[..., Any], workspace: Path, tied: bool) -> None:
     import torch
 
     from studio.config.io import check
@@ -77,6 +77,27 @@ def test_rows_of_new_tokens_are_trained_and_found_again(
         merged = exported(ids).logits
     assert torch.allclose(answer, merged, atol=1e-4)
     assert exported.config.rope_parameters["rope_type"] == "linear"
+
+
+def test_adapters_are_not_used_with_other_positions_or_tokens(train: Callable[..., Any], tmp_path: Path) -> None:
+    from studio.tasks.trained_on import with_positions
+
+    def run(name: str, model: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.yaml").write_text(f"model: {model}\n", encoding="utf-8")
+        return folder
+
+    yarn, plain = run("yarn", "{rope_scaling: yarn, rope_factor: 4}"), run("plain", "{path: models/tiny}")
+    assert with_positions({"rope": None}, [yarn / "checkpoint-3"])["rope"] == {"type": "yarn", "factor": 4.0}
+    assert with_positions({"rope": None}, [plain, tmp_path / "elsewhere"])["rope"] is None
+    with pytest.raises(TaskError, match="rope_scaling"):
+        with_positions({"rope": None}, [yarn, plain])
+    train("first", NEW, {"optimisation": {"max_steps": 1}})
+    with pytest.raises(TaskError, match="rope_scaling=linear by 2"):
+        train("second", {"model": {"path": "models/tiny", "adapters": ["saves/first"]}})
+    again = {**NEW["model"], "adapters": ["saves/first"]}
+    assert train("third", {"model": again, "optimisation": {"max_steps": 1}}).code == 0
 
 
 def _exported(workspace: Path) -> Any:

@@ -66,6 +66,13 @@ def test_every_member_of_a_union_says_what_it_is(ask: Ask, language: str) -> Non
         assert all(len(about) > 5 for about in field["abouts"].values())
 
 
+def test_only_datasets_that_fit_the_stage_are_offered(ask: Ask, room: TrainRoom) -> None:
+    pairs = [{"instruction": "Say", "chosen": "yes", "rejected": "no"}]
+    write_dataset(room.workspace.root, "pairs", pairs, ranking=True, columns={"prompt": "instruction"})
+    assert ask("form.check")["unfit"]["data.datasets"] == ["pairs"]
+    assert ask("form.check", {"stage.type": "dpo"})["unfit"]["data.datasets"] == ["talk"]
+
+
 def test_a_fresh_form_can_be_started_once_a_dataset_is_chosen(ask: Ask) -> None:
     fresh = ask("form.check", {"data.datasets": []})
     assert fresh["blocked"] and [one["severity"] for one in fresh["notices"]] == ["to-do"]
@@ -103,7 +110,10 @@ def test_what_is_marked_is_what_the_rules_refuse() -> None:
         for method in every["method"]:
             types = {"stage": stage, "method": method, "quantization": "none"}
             marked = refused_members(types)["quantization.type"]
-            alone = {fault.code for fault in refused(every["stage"][stage], every["method"][method], every["quantization"]["none"])}
+            alone = {
+                fault.code
+                for fault in refused(every["stage"][stage], every["method"][method], every["quantization"]["none"])
+            }
             for tag, quantization in every["quantization"].items():
                 own = {fault.code for fault in refused(every["stage"][stage], every["method"][method], quantization)}
                 assert (tag in marked) == bool(own - alone)
@@ -127,7 +137,9 @@ def test_what_cannot_start_says_so_in_the_language_of_the_page(ask: Ask) -> None
 
 
 def test_settings_come_from_a_file_or_from_a_run_and_the_name_stays_there(ask: Ask, room: TrainRoom) -> None:
-    loaded = ask("form.load", name="run.yaml", text="model: {path: a/b}\ndata: {datasets: [talk]}\nmethod: {rank: 24}\n")["shown"]
+    loaded = ask(
+        "form.load", name="run.yaml", text="model: {path: a/b}\ndata: {datasets: [talk]}\nmethod: {rank: 24}\n"
+    )["shown"]
     assert loaded["model.path"] == "a/b" and loaded["method.lora.rank"] == "24"
     assert "run.yaml" in ask("form.load", name="run.yaml", text="method: {rank: nonsense}")["error"]
     ask("form.start", {"name": "kept", "method.lora.rank": "5"}, hold=True)

@@ -1,7 +1,8 @@
 """A LoRA adapter as changes to single tensors: W + scale·B·A and its relatives, in the arithmetic of peft's merge.
 
-LoRA: arXiv 2106.09685; rsLoRA: 2312.03732; DoRA: 2402.09353; BitLoRA: tasks/bitlora.py. The order of operations and the formats on the way follow
-peft, so that the result is equal bit for bit where peft's own is right; merge.py says where it is not.
+LoRA: arXiv 2106.09685; rsLoRA: 2312.03732; DoRA: 2402.09353; BitLoRA: tasks/bitlora.py. The order of operations and
+the formats on the way follow peft, so that the result is equal bit for bit where peft's own is right; merge.py says
+where it is not.
 """
 
 from __future__ import annotations

@@ -125,6 +125,7 @@ def _base(config: Any, todo: Plan) -> tuple[Any, set[int]]:
     reward = todo.method["task"] == "SEQ_CLS"
     if reward:
         config.num_labels = 1
+        config.pad_token_id = 1  # the run sets it from the tokenizer; batches need one
     makes = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
     options: dict[str, Any] = {"dtype": getattr(torch, todo.model["dtype"])}
     options["attn_implementation"] = "eager" if todo.model["attention"] == "eager" else "sdpa"

@@ -1,4 +1,4 @@
-"""Make it fit: the smallest set of changes with which a run's forecast stays below a limit. Pure: it asks a function."""
+"""Make it fit: the smallest changes with which a run's forecast stays below a limit. Pure: it asks a function."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from studio.config.train import TrainConfig
 Changes = Mapping[str, Any]  # path -> value
 Measure = Callable[[TrainConfig], int]  # bytes of the forecast
 
+CUTOFF = "data.cutoff_len"
 SMALLEST_RANK = 4
 SMALLEST_CUTOFF = 256
 LEAN_OPTIMIZER = {"cpu": "adafactor", "cuda": "paged_adamw_8bit"}
@@ -31,15 +32,15 @@ class Fit:
 def fit(config: TrainConfig, measure: Measure, limit: int, device: str, longest: int | None = None) -> Fit:
     """The changes to make, none where it fits already. `longest` is the longest row in tokens, where known.
 
-    Each step is tried alone first, the gentlest first; where no one is enough they are laid over each other in the
-    same order until they are, and those are taken back that were not needed.
+    Each step is tried alone first, the gentlest first, but none that cuts rows; where no one is enough they are laid
+    over each other in the same order until they are, and those are taken back that were not needed.
     """
     before = measure(config)
     if before <= limit:
         return Fit({}, before, before, True)
     ladder = [list(steps) for steps in (rungs(config, device, longest)) if steps]
-    for steps in ladder:
-        for step in steps:
+    for step in (step for steps in ladder for step in steps):
+        if CUTOFF not in step:  # what cuts rows is the last resort
             need = _need(config, step, measure)
             if need is not None and need <= limit:
                 return Fit(step, before, need, True)
@@ -51,7 +52,7 @@ def rungs(config: TrainConfig, device: str, longest: int | None = None) -> Itera
     own, method = config.optimisation, config.method
     batch, product = own.per_device_train_batch_size, own.per_device_train_batch_size * own.gradient_accumulation_steps
     if longest and longest < config.data.cutoff_len and config.data.packing:
-        yield [{"data.cutoff_len": longest}]
+        yield [{CUTOFF: longest}]
     smaller = [size for size in range(batch - 1, 0, -1) if product % size == 0]
     yield [
         {"optimisation.per_device_train_batch_size": size, "optimisation.gradient_accumulation_steps": product // size}
@@ -67,7 +68,7 @@ def rungs(config: TrainConfig, device: str, longest: int | None = None) -> Itera
     if isinstance(rank, int):
         yield [{"method.rank": size} for size in halves(rank, SMALLEST_RANK)]
     length = min(config.data.cutoff_len, longest or config.data.cutoff_len)
-    yield [{"data.cutoff_len": size} for size in halves(length, SMALLEST_CUTOFF)]
+    yield [{CUTOFF: size} for size in halves(length, SMALLEST_CUTOFF)]
 
 
 def halves(value: int, least: int) -> list[int]:

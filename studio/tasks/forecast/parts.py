@@ -20,12 +20,14 @@ MB = 10**6
 # Python with PyTorch, transformers, TRL and the tokenized rows in a worker, before any model (Linux, torch 2.13, CPU
 # build: the process memory that bench/memory.py sees at the end of tokenizing).
 FRAMEWORK_CPU = 600 * MB
-# A CUDA context with its kernels and cuBLAS' workspace. Taken from what others report, not measured here.
+# A CUDA context with its kernels and cuBLAS' workspace: an assumption, not measured.
 FRAMEWORK_GPU = 500 * MB
 # glibc's heap seldom fills the holes between tensors that stay with the next ones, as each is aligned to 64 bytes: the
-# process holds more than lives. Share of what a whole pass makes, as bench/memory.py found it (0.5 to 1.4).
-HEAP_HOLES = 0.7
-# PyTorch's allocator on a GPU cuts blocks from segments and rounds them. Not measured here.
+# process holds more than lives. Share of what a whole pass makes, measured on twelve runs (bench/memory.py): 0.3 to 0.7
+# where the weights themselves are trained, 0.5 to 1.5 with an adapter, whose many small tensors split the holes.
+HEAP_HOLES = 0.4
+HEAP_HOLES_BESIDE_ADAPTERS = 0.8
+# PyTorch's allocator on a GPU cuts blocks from segments and rounds them: an assumption, not measured.
 GPU_ROUNDING = 0.05
 
 OUT_OF_STEP = frozenset({"freeze", "llama-pro", "mixture-of-depths"})  # methods that treat layers differently
@@ -99,7 +101,8 @@ def forecast(
         "reference": _beside(config, plain),
         "framework": FRAMEWORK_CPU if device == "cpu" else FRAMEWORK_GPU,
     }
-    holes = int(HEAP_HOLES * whole.kept) if device == "cpu" else 0
+    share = HEAP_HOLES_BESIDE_ADAPTERS if config.method.adapter else HEAP_HOLES
+    holes = int(share * whole.kept) if device == "cpu" else 0
     # Gradients of earlier batches lie there while the next one runs; else they come as the activations go.
     before = plain.gradients if batch.accumulates else 0
     head = {"activations": run.kept, "logits": max(0, run.early - run.kept)}

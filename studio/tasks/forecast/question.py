@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from studio.config.io import parse
+from studio.config.outline import outline
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
-from studio.runs.peaks import key_of, measured
+from studio.data.chosen import chosen_rows
+from studio.runs.peaks import Measured, key_of, measured
 from studio.tasks.arguments import plan
 from studio.tasks.desk import Desk
+from studio.tasks.failures import TaskError
 from studio.tasks.forecast.fitting import fit
 from studio.tasks.forecast.lengths import Rows, counted, steps_of
 from studio.tasks.machine import Machine, detect
@@ -43,7 +46,13 @@ class Forecasts:
         key = json.dumps([_decisive(config), source, _changed(source), asdict(batch), device])
         if key not in self.made:
             architecture = model_config(source, todo.model)
-            self.made[key] = forecast(config, todo, architecture, batch, device, self.workspace)
+            try:
+                self.made[key] = forecast(config, todo, architecture, batch, device, self.workspace)
+            except TaskError:
+                raise
+            except (RuntimeError, ValueError, NotImplementedError) as error:
+                # A model or a method that looks at numbers while it computes, which tensors without content have not.
+                raise _unforeseen(config) from error
             while len(self.made) > KEPT:
                 self.made.popitem(last=False)
         self.made.move_to_end(key)
@@ -59,15 +68,13 @@ def answer(desk: Desk, body: Body) -> dict[str, Any]:
     The answer: parts (bytes by name), total, moment, longest (tokens), known (whether rows were counted), rows,
     steps, tokens, and measured, what such a run really took, or None. Raises ConfigError, TaskError.
     """
-    config, rows = _looked_at(desk, body)
-    longest = rows.longest if rows else None
+    config, rows, found = _looked_at(desk, body)
+    longest = _longest(rows, found)
     made = _forecasts(desk).of(config, longest, body["device"])
     from studio.tasks.forecast.parts import batch_of
 
     batch = batch_of(config, longest)
-    steps = steps_of(config, rows)
-    real = min(config.data.cutoff_len, longest) if longest else config.data.cutoff_len
-    found = measured(desk.workspace, key_of(config, real, body["device"]))
+    steps = steps_of(config, rows) or outline(config, chosen_rows(desk.workspace, config)).steps
     return {
         "parts": dict(made.parts),
         "total": made.total,
@@ -75,7 +82,7 @@ def answer(desk: Desk, body: Body) -> dict[str, Any]:
         "parameters": made.parameters,
         "trained": made.trained,
         "batch": asdict(batch),
-        "known": rows is not None,
+        "known": longest is not None,
         "rows": asdict(rows) if rows else None,
         "steps": steps,
         "tokens": int(rows.tokens * config.optimisation.num_train_epochs) if rows else None,
@@ -86,19 +93,35 @@ def answer(desk: Desk, body: Body) -> dict[str, Any]:
 
 def fitted(desk: Desk, body: Body) -> dict[str, Any]:
     """What makes the run fit. `body`: config, device, limit (bytes). The answer is a fitting.Fit as a mapping."""
-    config, rows = _looked_at(desk, body)
-    longest, device = rows.longest if rows else None, body["device"]
+    config, rows, found = _looked_at(desk, body)
+    longest, device = _longest(rows, found), body["device"]
     forecasts = _forecasts(desk)
-    return asdict(fit(config, lambda one: forecasts.of(one, longest, device).total, int(body["limit"]), device, longest))
+    return asdict(
+        fit(config, lambda one: forecasts.of(one, longest, device).total, int(body["limit"]), device, longest)
+    )
+
+
+def _unforeseen(config: TrainConfig) -> TaskError:
+    return TaskError(
+        "forecast",
+        f"The memory of method.type={config.method.type} on this model cannot be foretold.",
+        "Measure it: a probe takes two steps on the longest rows.",
+    )
 
 
 def _forecasts(desk: Desk) -> Forecasts:
     return _KEPT.setdefault(desk.workspace.root, Forecasts(desk.workspace))
 
 
-def _looked_at(desk: Desk, body: Body) -> tuple[TrainConfig, Rows | None]:
+def _looked_at(desk: Desk, body: Body) -> tuple[TrainConfig, Rows | None, Measured | None]:
     config = parse(body["config"])
-    return config, counted(desk, config, body["config"])
+    found = measured(desk.workspace, key_of(config, body["device"]))
+    return config, counted(desk, config, body["config"]), found
+
+
+def _longest(rows: Rows | None, found: Measured | None) -> int | None:
+    """The longest row in tokens: as counted, else as a run or probe on the same rows met it."""
+    return rows.longest if rows else found.longest if found and found.longest else None
 
 
 def _machine(device: str) -> Machine:

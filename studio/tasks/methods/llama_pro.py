@@ -78,7 +78,7 @@ def _expand(model: Any, stack: Any, order: list[int], new: set[int]) -> None:
             if hasattr(module, "layer_idx"):
                 module.layer_idx = place
     config = model.config.get_text_config()
-    for name, value in list(vars(config).items()):
+    for name, value in dict[str, Any](vars(config)).items():
         if isinstance(value, list) and len(value) == len(old):  # one entry a layer, such as layer_types
             setattr(config, name, [value[source] for source in order])
     config.num_hidden_layers = len(layers)
@@ -96,7 +96,7 @@ def _silence(layer: Any) -> None:
 def _unknown_family(layer: Any) -> TaskError:
     return TaskError(
         "method",
-        f"It is not known through which matrices a {type(layer).__name__} writes, so a copy of it cannot be made silent.",
+        f"It is not known through which matrices a {type(layer).__name__} writes, so no copy of it can be made silent.",
         "Set method.type to lora, freeze or full.",
     )
 

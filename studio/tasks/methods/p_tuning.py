@@ -23,4 +23,5 @@ def apply(model: Any, method: Mapping[str, Any], workspace: Workspace, notice: C
     """The model with a new adapter, or with the one that it goes on with. Raises TaskError."""
     from peft import PromptEncoderConfig
 
-    return attach(model, PromptEncoderConfig(**peft_arguments(method["settings"], method["task"])), method, workspace, notice)
+    config = PromptEncoderConfig(**peft_arguments(method["settings"], method["task"]))
+    return attach(model, config, method, workspace, notice)

@@ -14,6 +14,7 @@ import httpx
 from studio.config.serve import LlamaCpp, ServeConfig, Vllm
 from studio.config.workspace import Workspace
 from studio.runs.engines import ENGINES, interpreter
+from studio.runs.export_subject import ADAPTER_CONFIG, adapter_config, held_bits
 from studio.tasks.failures import TaskError
 from studio.tasks.serving.names import served_name
 
@@ -24,7 +25,7 @@ END_SECONDS = 10.0
 def command(config: ServeConfig, workspace: Workspace, port: int) -> list[str]:
     """The argument list of the engine's own server, its interpreter first; the key comes by the environment.
 
-    Raises EngineError when the engine is not installed.
+    Raises EngineError when the engine is not installed, TaskError for an adapter that it would misread.
     """
     engine, chosen = config.engine, config.serving
     python = str(interpreter(workspace, engine.type))
@@ -36,12 +37,24 @@ def command(config: ServeConfig, workspace: Workspace, port: int) -> list[str]:
         words += ["--max-num-seqs", str(chosen.places), "--dtype", config.model.dtype]
         words += ["--trust-remote-code"] if config.model.trust_remote_code else []
         words += ["--max-model-len", str(chosen.context_len)] if chosen.context_len else []
-        adapters = [f"{served_name(folder)}={workspace.root / folder}" for folder in chosen.adapters]
+        adapters = [f"{served_name(folder)}={_plain_lora(workspace.root / folder)}" for folder in chosen.adapters]
         return [*words, *(["--enable-lora", "--lora-modules", *adapters] if adapters else [])]
     assert isinstance(engine, LlamaCpp)
     words = [python, "-m", "llama_cpp.server", "--model", path, "--model_alias", name, "--host", chosen.host]
     words += ["--port", str(port), "--n_gpu_layers", str(engine.gpu_layers), "--n_ctx", str(chosen.context_len or 0)]
     return [*words, *(["--n_threads", str(config.devices.cpu_threads)] if config.devices.cpu_threads else [])]
+
+
+def _plain_lora(folder: Path) -> Path:
+    """The folder itself. vLLM knows LoRA alone, and would take BitLoRA's full-precision matrices for the adapter."""
+    if (folder / ADAPTER_CONFIG).is_file() and held_bits(adapter_config(folder)):
+        raise TaskError(
+            "adapter",
+            f"The adapter in {folder} is a BitLoRA adapter, which vLLM does not know.",
+            "Export it with format.type=adapter, which makes a plain LoRA of it, and serve that; or set "
+            "engine.type=transformers.",
+        )
+    return folder
 
 
 @contextmanager

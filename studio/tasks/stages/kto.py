@@ -21,8 +21,8 @@ template, prepare, load = sft.template, sft.prepare, sft.load
 
 @dataclass
 class JudgedCollator(DataCollatorForUnpairedPreference):
-    """Judged answers as a batch. With `mismatched` each prompt comes a second time, with the answer of the next row: how
-    likely the model finds such answers tells how far it has left the reference (the KL term of the KTO paper)."""
+    """Judged answers as a batch. With `mismatched` each prompt comes a second time, with the answer of the next row:
+    how likely the model finds such answers tells how far it has left the reference (the KL term of the KTO paper)."""
 
     mismatched: bool = True
 

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from studio.tasks.dataset import Prepared
-from studio.tasks.pair_trainer import PairArguments, OrpoTrainer
+from studio.tasks.pair_trainer import OrpoTrainer, PairArguments
 from studio.tasks.setup import Setup
 from studio.tasks.stages import sft
 from studio.tasks.trainer import Meter, RunTrainer, made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,9 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import DataCollatorForPreference, RewardTrainer
 
 from studio.tasks import model as models
+from studio.tasks.adapter import adapter_folder
 from studio.tasks.dataset import Prepared
+from studio.tasks.failures import TaskError
 from studio.tasks.reward_head import padding_token, stay_exact
 from studio.tasks.setup import Setup
 from studio.tasks.stages import sft
@@ -42,7 +45,7 @@ class ScoreTrainer(RunTrainer, RewardTrainer):
 
 
 def template(name: str, tokenizer: Any) -> str:
-    """The chat template of the run, kept in the tokenizer with a padding token that ends no answer. Raises TaskError."""
+    """The chat template of the run, kept in the tokenizer, whose padding now ends no answer. Raises TaskError."""
     tokenizer.pad_token = padding_token(tokenizer)
     return sft.template(name, tokenizer)
 
@@ -50,6 +53,14 @@ def template(name: str, tokenizer: Any) -> str:
 def load(setup: Setup) -> Any:
     """The model with a scoring head in place of that for words, a new one where it has none. Raises TaskError."""
     plan = setup.plan
+    for path in plan.method["adapters"]:
+        stated = json.loads((adapter_folder(path, setup.workspace) / "adapter_config.json").read_text(encoding="utf-8"))
+        if stated.get("task_type") != "SEQ_CLS":
+            raise TaskError(
+                "method",
+                f"The adapter in {path} was trained to write words, and a reward model has no place for it.",
+                "Merge it into a model first (studio export) and choose that one as model.path.",
+            )
     model = models.load_model(setup.source, plan.model, plan.quantization, setup.machine, "new score")
     models.check_vocabulary(setup.tokenizer, model)
     return stay_exact(model)

@@ -160,7 +160,7 @@
         ? [word("packed_facts", { count: good.length, tokens: count(good.reduce((sum, row) => sum + row.kept, 0)), cutoff: count(reply.cutoff) }), ...good.map((row) => word("row_number", { row: row.place + 1 }))].join(" · ")
         : good.map((row) => [row.where, ...facts(row)].join(" · ")).join("");
       find(".edit").hidden = packed;
-      box.set(good.map((row) => ({ ...row, title: packed ? word("row_number", { row: row.place + 1 }) : "" })), reply.blocks ? Infinity : reply.cutoff);
+      box.set(good.map((row) => ({ ...row, title: packed ? word("row_number", { row: row.place + 1 }) : row.side ? word(row.side) : "" })), reply.blocks ? Infinity : reply.cutoff);
       if (!packed) choice.place[context.name] = place;
     };
     const go = (to) => { place = Math.max(0, total() === null ? to : Math.min(total() - 1, to)); draw(); };

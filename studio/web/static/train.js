@@ -56,10 +56,12 @@
         box.className = `train-panel panel-${name}`;
         box.hidden = Boolean(panel.shown);
         summary.panels.append(box);
-        return { panel, box, drawn: panel.draw(box, context) };
+        return { panel, box, drawn: guarded(name, () => panel.draw(box, context)) };
       });
     };
     let fresh = {};
+    // A panel that breaks takes nothing else with it.
+    const guarded = (name, work) => { try { return work(); } catch (error) { console.error(name, error); return null; } };
     const context = { language: studio.language, say, safe, ask, get state() { return state; }, put: (changes) => form.put(changes), focus: (key) => form.focus(key), start: () => start({}) };
 
     // ---- what the form amounts to: asked again and again while it changes, the latest counts ----
@@ -87,7 +89,7 @@
         faults: reply.notices, command: reply.command, yaml: reply.yaml, version: state.version + 1 };
       for (const { panel, box, drawn } of panels) {
         box.hidden = panel.shown ? !panel.shown(state) : false;
-        drawn?.changed?.(state);
+        guarded(box.className, () => drawn?.changed?.(state));
       }
     };
 
@@ -116,6 +118,7 @@
       const asked = studio.toFill;
       studio.toFill = null;
       if (asked?.run) fill(await ask("form.take", { run: asked.run }));
+      if (asked?.values) form.put(asked.values);
       if (asked?.dataset) {
         await refresh();
         const field = form.fields.find((one) => one.provider === "datasets");

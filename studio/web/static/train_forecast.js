@@ -2,7 +2,7 @@
 (() => {
   const PART_ORDER = ["weights", "adapter", "reference", "gradients", "optimizer", "activations", "logits", "cache", "allocator", "framework"];
   const PAUSE = 400;  // milliseconds between two looks at something that goes on
-  const gigabytes = (bytes) => `${(bytes / 1e9).toFixed(bytes < 1e10 ? 2 : 1)} GB`;
+  const gigabytes = (bytes) => `${(bytes / 2 ** 30).toFixed(bytes < 1e10 ? 2 : 1)} GB`;  // powers of 1024, as everywhere on the page
   const later = (ms) => new Promise((done) => setTimeout(done, ms));
 
   studio.trainPanels.forecast = {
