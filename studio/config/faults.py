@@ -38,8 +38,8 @@ MESSAGES: dict[str, str] = {
     # rules across fields: faults
     "quantized_needs_adapter": "Weights in {bits} cannot be trained directly. Choose method.type=lora, or "
     "quantization.type=none.",
-    "online_soft_prompt": "{stage} cannot find the places of an answer behind the vectors of {method}. Choose method.type=lora, "
-    "or another stage.",
+    "online_soft_prompt": "{stage} cannot find the places of an answer behind the vectors of {method}. Choose "
+    "method.type=lora, or another stage.",
     "quantized_needs_lora": "{method} does not train beside weights in {bits}. Choose quantization.type=none, or "
     "method.type=lora.",
     "adapters_need_lora": "Adapters are continued by a method that trains them, such as method.type=lora. Choose it, "
@@ -54,15 +54,15 @@ MESSAGES: dict[str, str] = {
     "prompt_and_history": "train_on_prompt trains on every token and mask_history on the last answer alone. Keep one.",
     "checkpointing_refused": "{method} does not work with gradient checkpointing, because what it trains lies in the "
     "cache. Choose optimisation.gradient_checkpointing=auto or off.",
-    "soft_prompt_packing": "The vectors of {method} stand once in front of a row, so with packing only the first of its "
-    "conversations would see them. Switch data.packing off.",
+    "soft_prompt_packing": "The vectors of {method} stand once in front of a row, so with packing only the first of "
+    "its conversations would see them. Switch data.packing off.",
     "soft_prompt_continued": "{method} cannot go on with an adapter, and none can be merged under it. Empty "
     "model.adapters; a run that was stopped can be resumed.",
     "target_rank_above": "Ranks are cut, not raised: {value} is more than the initial rank of {initial}.",
-    "no_share_left": "No step is left on which ranks are cut: {value} and method.warmup_share={warmup} must be less than "
-    "1 together.",
-    "layers_not_even": "{value} new layers cannot be spread evenly over the {layers} layers of this model. Choose one of "
-    "{fits}.",
+    "no_share_left": "No step is left on which ranks are cut: {value} and method.warmup_share={warmup} must be less "
+    "than 1 together.",
+    "layers_not_even": "{value} new layers cannot be spread evenly over the {layers} layers of this model. Choose one "
+    "of {fits}.",
     "layers_too_many": "The model has {layers} layers, so {value} of them cannot be trained. Choose {layers} at most.",
     "longlora_stage": "While LongLoRA trains, a token sees its own group alone, so the model that {stage} scores or "
     "compares would not be the one that answers. Choose stage.type=sft or pretrain, or method.type=lora.",
@@ -126,21 +126,21 @@ MESSAGES: dict[str, str] = {
     "vllm_needs_a_gpu": "vLLM needs a GPU. Choose engine.type=transformers on a CPU.",
     "new_token_empty": "A new token must hold more than spaces. Remove it.",
     "new_token_twice": "{value!r} is named twice. Remove one.",
-    "new_tokens_method": "{method} trains no embeddings, so new tokens would all say the same. Choose method.type=lora or "
-    "full.",
+    "new_tokens_method": "{method} trains no embeddings, so new tokens would all say the same. Choose method.type=lora "
+    "or full.",
     "new_tokens_frozen": "The embeddings are frozen, so new tokens would all say the same. Put embed_tokens into "
     "method.extra_modules, or choose method.type=lora.",
     # the weights and this machine
     "quantization_package": "{kind} needs {packages}, which is not installed where Studio runs. Install it: {install}. "
     "Or choose another quantization.type.",
-    "quantization_gpu": "{kind} needs an NVIDIA GPU, and this run gets none. Choose quantization.type=4bit or hqq, which "
-    "also work on a CPU.",
+    "quantization_gpu": "{kind} needs an NVIDIA GPU, and this run gets none. Choose quantization.type=4bit or hqq, "
+    "which also work on a CPU.",
     "checkpoint_quantized": "The weights of {value!r} are quantized already ({method}). Choose "
     "quantization.type=checkpoint, or the full-precision model that they were made from.",
-    "checkpoint_not_quantized": "The weights of {value!r} are not quantized: its config.json has no quantization_config. "
-    "Choose another quantization.type.",
-    "checkpoint_unknown": "The weights of {value!r} are quantized as {method}, beside which nothing can be trained here. "
-    "Known are {known}. Choose the full-precision model that they were made from.",
+    "checkpoint_not_quantized": "The weights of {value!r} are not quantized: its config.json has no "
+    "quantization_config. Choose another quantization.type.",
+    "checkpoint_unknown": "The weights of {value!r} are quantized as {method}, beside which nothing can be trained "
+    "here. Known are {known}. Choose the full-precision model that they were made from.",
     # optimizers, schedules and variants of LoRA
     "name_unknown": "There is no {owner} {value!r}. Choose one of: {choices}.",
     "name_unknown_near": "There is no {owner} {value!r}. Did you mean {near!r}?",
@@ -150,17 +150,18 @@ MESSAGES: dict[str, str] = {
     "schedule_needs_one": "The schedule {name} needs {names}, one of them. For example {example}.",
     "optimizer_for_whole_weights": "{name} is made for whole weights and does nothing good for adapters. Choose "
     "method.type=full or freeze, or another optimizer.",
-    "optimizer_targets_unused": "{name} treats all matrices alike. Empty optimisation.optimizer_target_modules, or choose "
-    "one of: {names}.",
+    "optimizer_targets_unused": "{name} treats all matrices alike. Empty optimisation.optimizer_target_modules, or "
+    "choose one of: {names}.",
     "optimizer_gpu": "{value} runs on an NVIDIA GPU only, and this run gets none. Choose another optimizer.",
     "loraplus_optimizer": "LoRA+ gives A and B rates of their own, which {name} cannot. Choose "
     "optimisation.optimizer=adamw_torch_fused, or empty method.loraplus_ratio.",
     "loraplus_frozen": "LoRA+ sets the rates of A and B apart, and method.freeze_a trains B alone. Keep one of them.",
     "freeze_a_optimizer": "LoRA-FA is an AdamW of its own. Choose optimisation.optimizer=adamw_torch_fused, or switch "
     "method.freeze_a off; you chose {name}.",
-    "freeze_a_dora": "LoRA-FA corrects the gradient of B for plain LoRA alone. Switch method.dora or method.freeze_a off.",
-    "layerwise_accumulation": "{name} moves the weights within each backward pass, so gradients cannot be added up over "
-    "batches. Set optimisation.gradient_accumulation_steps=1.",
+    "freeze_a_dora": "LoRA-FA corrects the gradient of B for plain LoRA alone. Switch method.dora or method.freeze_a "
+    "off.",
+    "layerwise_accumulation": "{name} moves the weights within each backward pass, so gradients cannot be added up "
+    "over batches. Set optimisation.gradient_accumulation_steps=1.",
     "layerwise_fp16": "{name} moves the weights before the scale of fp16's loss is taken out. Choose "
     "optimisation.precision=bf16.",
     "tf32_on_cpu": "TF32 is a format of NVIDIA GPUs. Switch optimisation.tf32 off.",
@@ -170,8 +171,8 @@ MESSAGES: dict[str, str] = {
     "pattern_alone": "{value!r} is a regular expression and must stand alone. Join the names with | in one expression.",
     "pattern_value": "{key} has the value {value!r}: a whole number from 1 to {limit} is needed.",
     "layer_negative": "There is no layer {value}: layers are counted from 0.",
-    "layers_in_pattern": "A regular expression for whole names says itself which layers it means. Write the numbers into "
-    "it, or give plain names in method.target_modules.",
+    "layers_in_pattern": "A regular expression for whole names says itself which layers it means. Write the numbers "
+    "into it, or give plain names in method.target_modules.",
     "start_needs_whole_weights": "{value} is computed from whole weights, which are not there in {bits}. "
     "Choose method.start=default, or quantization.type=none.",
     "loftq_needs_4bit": "loftq makes up for what 4-bit weights lose. Choose quantization.type=4bit, or another start.",
@@ -179,7 +180,8 @@ MESSAGES: dict[str, str] = {
     "orthogonal_odd": "An orthogonal start needs an even rank, and {value} is odd.",
     "merge_into_quantized": "Adapters cannot be merged into weights in {bits} without rounding them once more. Choose "
     "quantization.type=none, or merge them into a model first (studio export) and choose that one.",
-    "dora_quantized": "DoRA cannot measure weights in {bits}. Switch method.dora off, or choose quantization.type=4bit.",
+    "dora_quantized": "DoRA cannot measure weights in {bits}. Switch method.dora off, or choose "
+    "quantization.type=4bit.",
     "bias_reference": "Biases are trained in place, so the reference that {stage} compares with would move along. Set "
     "method.bias=none.",
     # the workspace
@@ -192,9 +194,10 @@ MESSAGES: dict[str, str] = {
     "wrong_rows": "The rows of {value!r} are of kind {kinds}, and stage {stage} learns from {wanted}. Choose another "
     "dataset, or a stage that learns from such rows: {stages}.",
     # judged answers
-    "packing_stage": "Rows of stage {stage} cannot be packed: only sft and pretrain join rows. Switch data.packing off.",
-    "exo_needs_smoothing": "The loss exo_pair needs a share of wrong pairs above 0. Set stage.label_smoothing, 0.001 is "
-    "usual.",
+    "packing_stage": "Rows of stage {stage} cannot be packed: only sft and pretrain join rows. Switch data.packing "
+    "off.",
+    "exo_needs_smoothing": "The loss exo_pair needs a share of wrong pairs above 0. Set stage.label_smoothing, 0.001 "
+    "is usual.",
     "smoothing_unused": "stage.label_smoothing does nothing with the loss {loss}: robust and exo_pair use it.",
     "reward_writes_nothing": "A reward model gives scores and answers no questions. Empty samples.prompts.",
     "kto_single_rows": "KTO compares the rows of a batch with each other, so a batch needs at least 2. Raise "

@@ -33,7 +33,7 @@ def activations_are_computed_once(config: TrainConfig) -> Iterator[Fault]:
 
 
 def soft_prompts_stand_before_each_row(config: TrainConfig) -> Iterator[Fault]:
-    """The vectors stand once in front of the input, so only the first of several packed conversations would see them."""
+    """The vectors stand once in front of the input: only the first of several packed conversations would see them."""
     if isinstance(config.method, SoftPrompt) and isinstance(config.stage, Sft) and config.data.packing:
         yield Fault("data.packing", "soft_prompt_packing", details=_method(config))
 

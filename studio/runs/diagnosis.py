@@ -20,7 +20,7 @@ MESSAGES: dict[str, str] = {
     "view: perhaps no token is trained on.",
     "diverging": "The loss rose from {lowest} at step {step} to {now}. Lower the learning rate to a third, or resume "
     "from the checkpoint before it.",
-    "spikes": "{count} spikes of the loss, the highest {highest} at step {step}. A few do no harm; many ask for a "
+    "spikes": "Spikes of the loss: {count}, the highest {highest} at step {step}. A few do no harm; many ask for a "
     "lower learning rate or a shorter longest gradient, or for a look at the rows.",
     "not_falling": "{key} has not fallen in {points} points: {first} then, {now} now. Raise the learning rate (try "
     "three times as much), or look whether the data holds what shall be learnt.",
@@ -97,12 +97,14 @@ class Course:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to say: `code` of MESSAGES, the step where it shows, and the figures of its sentence, as text."""
+    """One thing to say: `code` of MESSAGES, the step where it shows (0: all along), and the figures of its sentence, as
+    text. `chart` is the key in whose curve it shows."""
 
     code: str
     severity: Severity
     step: int
     details: Mapping[str, str] = field(default_factory=dict[str, str])
+    chart: str = "loss"
 
     def sentence(self, messages: Mapping[str, str] = MESSAGES) -> str:
         """The sentence in English, or from another language's `messages`."""
@@ -125,14 +127,14 @@ def _not_finite(course: Course) -> Iterator[Finding]:
         first.setdefault(str(event["key"]), event)
     for key, event in first.items():
         if key in ("loss", "grad_norm", "eval_loss"):
-            yield Finding("not_finite", "bad", int(event["step"]), {"key": key, "value": str(event["value"])})
+            yield Finding("not_finite", "bad", int(event["step"]), {"key": key, "value": str(event["value"])}, key)
 
 
 def _no_gradient(course: Course) -> Iterator[Finding]:
     gradients = course.of("grad_norm")
     zeros = _trailing(gradients.values, lambda value: value == 0)
     if zeros >= 3:
-        yield Finding("no_gradient", "bad", gradients.steps[-zeros])
+        yield Finding("no_gradient", "bad", gradients.steps[-zeros], chart="grad_norm")
 
 
 def _diverging(course: Course) -> Iterator[Finding]:
@@ -181,7 +183,7 @@ def _not_learning(course: Course) -> Iterator[Finding]:
             "first": _short(statistics.fmean(first)),
             "now": _short(statistics.fmean(now)),
         }
-        yield Finding("not_rising" if way > 0 else "not_falling", "bad", points.steps[0], details)
+        yield Finding("not_rising" if way > 0 else "not_falling", "bad", points.steps[0], details, key)
 
 
 def _flattened(course: Course) -> Iterator[Finding]:
@@ -200,7 +202,7 @@ def _flattened(course: Course) -> Iterator[Finding]:
     bound = max(FLAT_SHARE * abs(smooth[-1]), 0.02 * reach)
     flat = _trailing(smooth, lambda value: abs(value - smooth[-1]) <= bound)
     if flat >= FLAT_STRETCH * len(smooth):
-        yield Finding("flattened", "good", points.steps[-flat], {"key": key, "share": _percent(FLAT_SHARE)})
+        yield Finding("flattened", "good", points.steps[-flat], {"key": key, "share": _percent(FLAT_SHARE)}, key)
 
 
 def _overfitting(course: Course) -> Iterator[Finding]:
@@ -215,7 +217,7 @@ def _overfitting(course: Course) -> Iterator[Finding]:
     risen = evaluated.values[-1] > lowest * (1 + OVERFIT_SHARE) and len(evaluated) - place > 2
     if risen and later and before and statistics.median(later) < statistics.median(before[-len(later) :]):
         details = {"lowest": _short(lowest), "now": _short(evaluated.values[-1])}
-        yield Finding("overfitting", "bad", step, details)
+        yield Finding("overfitting", "bad", step, details, "eval_loss")
 
 
 def _by_heart(course: Course) -> Iterator[Finding]:
@@ -230,7 +232,7 @@ def _rate_zero(course: Course) -> Iterator[Finding]:
     zeros = _trailing(rates.values, lambda value: value <= 0)
     left = course.total - rates.steps[-zeros] if zeros else 0
     if zeros >= 2 and left > 0.05 * course.total:
-        yield Finding("rate_zero", "bad", rates.steps[-zeros], {"left": str(left)})
+        yield Finding("rate_zero", "bad", rates.steps[-zeros], {"left": str(left)}, "learning_rate")
 
 
 def _waiting(course: Course) -> Iterator[Finding]:
@@ -249,20 +251,20 @@ def _same_rewards(course: Course) -> Iterator[Finding]:
     spread = course.of("reward_std")
     none = _trailing(spread.values, lambda value: value < 1e-6)
     if none >= 5:
-        yield Finding("same_rewards", "bad", spread.steps[-none])
+        yield Finding("same_rewards", "bad", spread.steps[-none], chart="reward_std")
 
 
 def _far_from_reference(course: Course) -> Iterator[Finding]:
     distance = course.of("kl")
     if course.online and len(distance) and distance.values[-1] > FAR_NATS:
-        yield Finding("far_from_reference", "bad", distance.steps[-1], {"now": _short(distance.values[-1])})
+        yield Finding("far_from_reference", "bad", distance.steps[-1], {"now": _short(distance.values[-1])}, "kl")
 
 
 def _too_easy(course: Course) -> Iterator[Finding]:
     won = course.of("rewards/accuracies")
     all_won = _trailing(won.values, lambda value: value >= 1)
     if all_won >= 10 and all_won >= FLAT_STRETCH * len(won):
-        yield Finding("too_easy", "good", won.steps[-all_won])
+        yield Finding("too_easy", "good", won.steps[-all_won], chart="rewards/accuracies")
 
 
 _RULES: tuple[Callable[[Course], Iterator[Finding]], ...] = (
@@ -287,7 +289,7 @@ _RULES: tuple[Callable[[Course], Iterator[Finding]], ...] = (
 def _mean_above(course: Course, key: str, bound: float, code: str) -> Iterator[Finding]:
     points = course.of(key)
     if len(points) >= 5 and statistics.fmean(points.values) > bound:
-        yield Finding(code, "look", points.steps[-1], {"share": _percent(statistics.fmean(points.values))})
+        yield Finding(code, "look", 0, {"share": _percent(statistics.fmean(points.values))}, key)
 
 
 def _warm(course: Course, key: str) -> Points:

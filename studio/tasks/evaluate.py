@@ -123,8 +123,8 @@ def _benchmark(config: EvaluateConfig, seat: Seat, workspace: Workspace, course:
 
     if seat.front:
         course.reporter.notice(
-            f"{seat.candidate.name} stands in front of the input, for which lm-eval has no place: its benchmarks are left "
-            "out."
+            f"{seat.candidate.name} stands in front of the input, for which lm-eval has no place: its benchmarks are "
+            "left out."
         )
         return
     course.reporter.phase("benchmark", f"{seat.candidate.name}: {', '.join(config.benchmarks.tasks)}")

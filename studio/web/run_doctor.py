@@ -43,7 +43,13 @@ class RunDoctor:
         changes = offer(folder, config, findings) if ended and job.state is not State.QUEUED else {}
         return {
             "findings": [
-                {"code": one.code, "severity": one.severity, "step": one.step, "text": one.sentence(messages)}
+                {
+                    "code": one.code,
+                    "severity": one.severity,
+                    "step": one.step,
+                    "chart": one.chart,
+                    "text": one.sentence(messages),
+                }
                 for one in findings
             ],
             "remedy": remedy_of(language, config, changes),

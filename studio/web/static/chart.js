@@ -78,7 +78,7 @@ window.studio.Chart = class {
 
   // Where something was found in the numbers of the run: a dashed line at the step, in the colour of its weight.
   marks(range, box) {
-    return (studio.markedSteps || []).filter(({ step }) => step >= range.x0 && step <= range.x1).map(({ step, severity }) =>
+    return (studio.markedSteps || []).filter(({ step, chart }) => chart === this.host.dataset.figure && step >= range.x0 && step <= range.x1).map(({ step, severity }) =>
       `<line class="found ${severity}" x1="${this.x(step).toFixed(1)}" x2="${this.x(step).toFixed(1)}" y1="${box.top}" y2="${box.bottom}"></line>`).join("");
   }
 

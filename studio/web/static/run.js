@@ -62,10 +62,10 @@
     // What the numbers say. A finding shows its step in the charts; the changes with which to try again go into the form.
     const drawFindings = (run) => {
       const rows = run.findings.map((one) => `<li class="${one.severity}"><span class="mark" aria-hidden="true"></span><p>${safe(one.text)}</p>
-        <button data-step="${one.step}">${safe(say("page.runs.step"))} ${one.step}</button></li>`);
+        ${one.step ? `<button data-step="${one.step}">${safe(say("page.runs.step"))} ${one.step}</button>` : ""}</li>`);
       if (run.remedy) rows.push(`<li class="remedy"><span class="mark" aria-hidden="true"></span><p>${safe(say("page.runs.remedy", { changes: run.remedy.text }))}</p><button data-remedy>${safe(say("page.runs.retry_so"))}</button></li>`);
       if (find(".findings").innerHTML !== rows.join("")) find(".findings").innerHTML = rows.join("");
-      studio.markedSteps = run.findings.filter((one) => one.step).map((one) => ({ step: one.step, severity: one.severity }));
+      studio.markedSteps = run.findings.filter((one) => one.step).map((one) => ({ step: one.step, severity: one.severity, chart: one.chart }));
       for (const chart of host.querySelectorAll(".chart")) chart.redraw?.();
     };
     find(".findings").addEventListener("click", (event) => {
