@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,15 @@ def write_dataset(root: Path, name: str, rows: list[dict[str, object]], **entry:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest test begins first, or all other processes would wait for it at the end."""
     items.sort(key=lambda item: "test_demo" not in item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """The libraries, once loaded, are left out of the searches for garbage, of which each training makes one.
+
+    They are over a million objects: without this, half of a small training's time goes into looking them through.
+    """
+    yield
+    if item.get_closest_marker("slow"):
+        gc.collect()
+        gc.freeze()

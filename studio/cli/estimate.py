@@ -93,6 +93,8 @@ def probe(options: argparse.Namespace) -> int:
         print("Nothing was measured: the run logged no step.", file=sys.stderr)
         return 1
     print(f"{found.peak / GB:.2f} GB at the most, {found.tokens_per_second:,.0f} tokens/s.")
+    if found.forecast:
+        print(f"Foretold: {found.forecast / GB:.2f} GB ({found.forecast / found.peak - 1:+.1%}).")
     print(f"{found.seconds_per_step:.2f} s a step of {found.rows_a_step} rows; longest row {found.longest:,} tokens.")
     return 0
 
@@ -116,7 +118,11 @@ def lines(made: dict[str, Any]) -> Iterator[str]:
         yield f"Steps: {made['steps']:,}{tokens}."
     found = made["measured"]
     if found:
-        yield f"Measured by {found['run']}: {found['peak'] / GB:.2f} GB, {found['tokens_per_second']:,.0f} tokens/s."
+        foretold = found["forecast"] or made["total"]
+        yield (
+            f"Measured by {found['run']}: {found['peak'] / GB:.2f} GB, foretold {foretold / GB:.2f} GB "
+            f"({foretold / found['peak'] - 1:+.1%}); {found['tokens_per_second']:,.0f} tokens/s."
+        )
     if made["seconds"]:
         yield f"Time to the end at that speed: {made['seconds'] / 60:,.1f} minutes."
 

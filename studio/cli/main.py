@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -84,9 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _webui(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
-    from studio.cli.webui import webui
+def _later(module: str, name: str) -> Command:
+    """The command `name` of studio/cli/`module`.py, which is imported when it is called: help must not wait for it."""
 
+    def run(options: argparse.Namespace) -> int:
+        command: Command = getattr(importlib.import_module(f"studio.cli.{module}"), name)
+        return command(options)
+
+    return run
+
+
+def _webui(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
     command = commands.add_parser("webui", parents=[shared], help="open the board in the browser")
     command.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; others than loopback need STUDIO_PASSWORD"
@@ -94,7 +103,7 @@ def _webui(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared
     command.add_argument("--port", type=_port, default=7860, help="port to listen on (default: 7860)")
     command.add_argument("--allow", action="append", metavar="FOLDER", help="further folder that the board may read")
     command.add_argument("--open", action="store_true", help="open a browser window")
-    command.set_defaults(run=webui)
+    command.set_defaults(run=_later("webui", "webui"))
 
 
 def _port(text: str) -> int:
@@ -122,23 +131,23 @@ def _kinds(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared
 
 
 def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
-    from studio.cli import jobs
-
     command = commands.add_parser("jobs", help="list runs, look at them, stop and resume them")
     inner = command.add_subparsers(title="jobs commands", metavar="COMMAND", required=True)
-    inner.add_parser("list", parents=[shared], help="every run and its state").set_defaults(run=jobs.list_jobs)
-    for name, handler, text in (
-        ("show", jobs.show, "what a run is doing and how it ended"),
-        ("logs", jobs.logs, "the log of a run"),
-        ("stop", jobs.stop, "stop a run with a checkpoint"),
-        ("pause", jobs.pause, "stop a run with a checkpoint and put it back into the queue"),
-        ("resume", jobs.resume, "go on with a run that stopped, failed, was lost or shall learn more"),
-        ("save", jobs.save, "write a checkpoint now"),
-        ("remove", jobs.remove, "delete a run and its folder"),
+    inner.add_parser("list", parents=[shared], help="every run and its state").set_defaults(
+        run=_later("jobs", "list_jobs")
+    )
+    for name, text in (
+        ("show", "what a run is doing and how it ended"),
+        ("logs", "the log of a run"),
+        ("stop", "stop a run with a checkpoint"),
+        ("pause", "stop a run with a checkpoint and put it back into the queue"),
+        ("resume", "go on with a run that stopped, failed, was lost or shall learn more"),
+        ("save", "write a checkpoint now"),
+        ("remove", "delete a run and its folder"),
     ):
         one = inner.add_parser(name, parents=[shared], help=text)
         one.add_argument("name", help="name of the run")
-        one.set_defaults(run=handler)
+        one.set_defaults(run=_later("jobs", name))
         if name == "logs":
             one.add_argument("--follow", action="store_true", help="go on until the run ends")
         if name == "stop":
@@ -151,18 +160,14 @@ def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared:
 
 
 def _small(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
-    from studio.cli.demo import demo
-    from studio.cli.doctor import doctor
-    from studio.cli.settings import settings
-
     command = commands.add_parser("settings", help="every setting, what it does and its default")
     command.add_argument("section", nargs="?", help="only this section, such as method")
-    command.set_defaults(run=settings)
+    command.set_defaults(run=_later("settings", "settings"))
     command = commands.add_parser("doctor", parents=[shared], help="look for what keeps Studio from working here")
     command.add_argument("--port", type=_port, default=7860, help="port of the board (default: 7860)")
-    command.set_defaults(run=doctor)
+    command.set_defaults(run=_later("doctor", "doctor"))
     command = commands.add_parser("demo", parents=[shared], help="fine-tune the shipped model on the demo data")
-    command.set_defaults(run=demo)
+    command.set_defaults(run=_later("demo", "demo"))
 
 
 if __name__ == "__main__":

@@ -59,11 +59,13 @@ def try_config(options: argparse.Namespace) -> int:
     from studio.cli.submit import tree_of
     from studio.data.chosen import dataset_faults
     from studio.tasks.desk import Desk
+    from studio.tasks.entry import quiet_libraries
     from studio.tasks.failures import TaskError
     from studio.tasks.machine import detect
     from studio.tasks.reward_trial import first_prompts, report_of, try_rewards, write_answers
     from studio.tasks.rewards.judging import load_judges
 
+    quiet_libraries()
     desk = Desk(workspace(options))
     try:
         seen = desk.seen(tree_of(options.words))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from studio.config.faults import Fault
 from studio.config.low_rank import LongLora
+from studio.config.method import MixtureOfDepths
 from studio.config.stage import Sft
 from studio.config.train import TrainConfig
 
@@ -24,4 +25,22 @@ def groups_are_attended_by_sdpa(config: TrainConfig) -> Iterator[Fault]:
         yield Fault("model.attention", "longlora_attention", chosen)
 
 
-RULES = (groups_stand_for_one_row, groups_are_attended_by_sdpa)
+def routed_rows_stand_alone(config: TrainConfig) -> Iterator[Fault]:
+    """The best tokens of a row are computed among themselves, and a packed row is several."""
+    if isinstance(config.method, MixtureOfDepths) and isinstance(config.stage, Sft) and config.data.packing:
+        yield Fault("data.packing", "routed_packing")
+
+
+def routed_layers_have_masks(config: TrainConfig) -> Iterator[Fault]:
+    """Tokens that pass a layer by are hidden by its mask, which other kernels do not take."""
+    chosen = config.model.attention
+    if isinstance(config.method, MixtureOfDepths) and chosen not in ("auto", "sdpa", "eager"):
+        yield Fault("model.attention", "routed_attention", chosen)
+
+
+RULES = (
+    groups_stand_for_one_row,
+    groups_are_attended_by_sdpa,
+    routed_rows_stand_alone,
+    routed_layers_have_masks,
+)

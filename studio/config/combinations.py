@@ -34,6 +34,7 @@ REFUSALS: tuple[Refusal, ...] = (
     # peft drops the positions that padded prompts need, so answers would be learnt from at other places than written.
     Refusal("method.type", "online_soft_prompt", stages=frozenset({"ppo", "grpo", "rloo"}), methods=_SOFT_PROMPTS),
     Refusal("method.type", "longlora_stage", stages=_NOT_PLAIN_TEXT, methods=frozenset({"longlora"})),
+    Refusal("method.type", "routed_stage", stages=_NOT_PLAIN_TEXT, methods=frozenset({"mixture-of-depths"})),
 )
 
 

@@ -68,6 +68,13 @@ MESSAGES: dict[str, str] = {
     "compares would not be the one that answers. Choose stage.type=sft or pretrain, or method.type=lora.",
     "longlora_packing": "LongLoRA cuts a row into groups by its length, so packed conversations would see each other. "
     "Switch data.packing off.",
+    "routed_stage": "While a Mixture-of-Depths model trains, its layers choose tokens with the whole row before them, "
+    "so the model that {stage} scores or compares would not be the one that answers. Choose stage.type=sft or "
+    "pretrain, or another method.type.",
+    "routed_packing": "Mixture-of-Depths chooses the best tokens of a row, so packed conversations would compete and "
+    "see each other. Switch data.packing off.",
+    "routed_attention": "Routed layers hide tokens by a mask, which {value} does not take. Choose "
+    "model.attention=auto, sdpa or eager.",
     "longlora_attention": "LongLoRA brings an attention of its own, made of sdpa. Choose model.attention=auto, not "
     "{value}.",
     "compile_quantized": "torch.compile does not work on weights in {bits}. Switch one of the two off.",

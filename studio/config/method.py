@@ -11,6 +11,9 @@ from studio.config.method_base import MethodSection
 from studio.config.section import Advanced, with_default_type
 from studio.config.soft_prompts import PrefixTuning, PromptTuning, PTuning
 
+ROUTED_SIDECAR = "mixture_of_depths.json"
+"""The file by which a saved Mixture-of-Depths model is known, beside its weights."""
+
 
 class Full(MethodSection):
     """Train every weight."""

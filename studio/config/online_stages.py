@@ -70,7 +70,7 @@ class Ppo(_Online):
     """Between the critic's word alone (0) and the points as they came (1)."""
 
     whiten_rewards: Annotated[bool, Advanced()] = False
-    """Scale the points of a step to mean 0 and deviation 1."""
+    """Scale the points of a batch to deviation 1; their mean stays."""
 
     normalize_scores: Annotated[bool, Advanced()] = False
     """Divide scores by their running deviation."""

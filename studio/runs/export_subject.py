@@ -10,8 +10,10 @@ from typing import Any, cast
 from studio.config.export import SubjectConfig
 from studio.config.faults import ConfigError
 from studio.config.io import load_config
+from studio.config.method import ROUTED_SIDECAR
 from studio.config.train import TrainConfig
 from studio.config.workspace import OutsideWorkspace, Workspace
+from studio.runs.adapters import gives_scores
 from studio.runs.artifacts import BadArtifact, read_header
 from studio.runs.atomic import read_json
 
@@ -44,6 +46,9 @@ def resolve(workspace: Workspace, subject: SubjectConfig) -> Subject:
     """
     extra = tuple(adapter_folder(workspace, text) for text in subject.adapters)
     found = _from_run(workspace, subject, extra) if subject.run else _from_model(workspace, subject, extra)
+    _check_plain(found)
+    for folder in (found.base_folder, *found.adapters):
+        _check_writes(folder)
     for folder in found.adapters:
         _check_base(found, folder)
         _check_mergeable(folder)
@@ -131,6 +136,25 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 def held_bits(settings: Mapping[str, Any]) -> str:
     """To how many bits BitLoRA holds the matrices of an adapter with these settings; "" for other adapters."""
     return settings.get("bitlora", {}).get("bits", "")
+
+
+def _check_plain(subject: Subject) -> None:
+    """What routed layers do is in no format: other programs would read the weights and compute every token."""
+    if subject.base_folder is not None and (subject.base_folder / ROUTED_SIDECAR).is_file():
+        raise BadArtifact(
+            f"{subject.base} is a Mixture-of-Depths model, which no export can hold: other programs do not know that "
+            "its layers pass tokens by. Use it as it is, in the chat and in evaluations; or train again with "
+            "method.type=full."
+        )
+
+
+def _check_writes(folder: Path | None) -> None:
+    """An export is compared by the words that it writes, and a reward model has a head for points in their place."""
+    if folder is not None and gives_scores(folder):
+        raise BadArtifact(
+            f"A reward model lies in {folder}: it gives points and writes no words, and no export holds that. Name it "
+            "as stage.reward_model of ppo, grpo and rloo, where it is used as it lies."
+        )
 
 
 def _check_mergeable(folder: Path) -> None:

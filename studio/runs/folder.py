@@ -26,6 +26,7 @@ class RunFolder:
         self.request_file = self.path / "request.json"
         self.end_file = self.path / "end.json"
         self.metrics_file = self.path / "metrics.jsonl"
+        self.completions_file = self.path / "completions.jsonl"
         self.log_file = self.path / "log.txt"
         self.lock_file = self.path / "lock"
         self.tensorboard = self.path / "runs"

@@ -40,6 +40,7 @@ class Measured:
     longest: int
     device: str
     time: float
+    forecast: int = 0  # bytes that were foretold when it was measured; 0 where nobody asked
 
 
 def key_of(config: TrainConfig, device: str) -> str:
@@ -63,8 +64,12 @@ def of_run(workspace: Workspace, name: str) -> Measured | None:
     return None
 
 
-def keep(workspace: Workspace, config: TrainConfig, folder: RunFolder, source: str, longest: int, now: float) -> None:
-    """Keep what the metrics of a run say of its memory and speed; nothing where it logged no step. Raises OSError."""
+def keep(
+    workspace: Workspace, config: TrainConfig, folder: RunFolder, source: str, longest: int, now: float,
+    forecast: int = 0,
+) -> None:  # fmt: skip
+    """Keep what the metrics of a run say of its memory and speed, and what was foretold; nothing where it logged no
+    step. Raises OSError."""
     log = MetricsLog(folder.metrics_file)
     log.poll()
     gpu, process = (log.points(key)[1] for key in ("memory_gpu_reserved_peak", "memory_process_peak"))
@@ -86,6 +91,7 @@ def keep(workspace: Workspace, config: TrainConfig, folder: RunFolder, source: s
         longest=longest,
         device=device,
         time=now,
+        forecast=forecast,
     )
     key = key_of(config, device)
     kept = {**_read(workspace, key), source: one}
@@ -127,4 +133,5 @@ def _one(fields: Fields) -> Measured:
         longest=fields.whole("longest"),
         device=fields.text("device"),
         time=fields.number("time") or 0.0,
+        forecast=fields.whole("forecast"),
     )

@@ -11,6 +11,7 @@ from studio.config.model import BaseModelConfig
 from studio.config.serve import ServeConfig
 from studio.config.train import TrainConfig
 from studio.config.workspace import Workspace
+from studio.runs.adapters import gives_scores
 from studio.runs.atomic import read_json
 from studio.runs.export_subject import ADAPTER_CONFIG
 from studio.runs.folder import RunFolder
@@ -20,10 +21,13 @@ from studio.runs.records import Fields
 def serving_of(workspace: Workspace, path: str) -> ServeConfig | None:
     """What serves the run, checkpoint, model, adapter or GGUF file in the folder `path`; an adapter beside its base.
 
-    Adapters on which that one stands are merged into the base first. None where nothing there can be served.
+    Adapters on which that one stands are merged into the base first. None where nothing there can be served, such as a
+    reward model.
     Raises OutsideWorkspace.
     """
     folder = workspace.resolve(path)
+    if gives_scores(folder):
+        return None
     tree = _adapter(folder, path) if (folder / ADAPTER_CONFIG).is_file() else _model(folder, path)
     return check(tree, ServeConfig)[0] if tree is not None else None
 

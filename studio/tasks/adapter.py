@@ -12,10 +12,11 @@ from types import ModuleType
 from typing import Any
 
 from studio.config.workspace import Workspace
-from studio.runs.adapters import is_soft_prompt
+from studio.runs.adapters import gives_scores, is_soft_prompt
 from studio.tasks.failures import TaskError
 from studio.tasks.quantized import is_quantized
 from studio.tasks.quantized.counting import weights
+from studio.tasks.routed_model import check_trained_as
 from studio.tasks.vocabulary import grow, rows_needed, settle
 from studio.tasks.weights import check_file
 
@@ -43,6 +44,7 @@ def apply(model: Any, method: Arguments, workspace: Workspace, notice: Notice) -
 
     Raises TaskError when nothing would be trained or an adapter does not fit.
     """
+    check_trained_as(model, method["type"])
     model = method_module(method["type"]).apply(model, method, workspace, notice)
     settle(model)
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -76,6 +78,12 @@ def load(model: Any, folder: Path, name: str = "default", trainable: bool = Fals
     from studio.tasks.bitlora import hold_to_bits, read_config
 
     options: Arguments = {"is_trainable": trainable, "autocast_adapter_dtype": float32}
+    if gives_scores(folder) and not hasattr(model, "score"):
+        raise TaskError(
+            "method",
+            f"The adapter in {folder} is a reward model: it gives points and writes no words.",
+            "Use it as stage.reward_model of ppo, grpo and rloo, and another one here.",
+        )
     held = read_config(folder)
     grow(model, rows_needed(folder))
     try:

@@ -11,6 +11,7 @@ from studio.runs.atomic import write_text
 from studio.tasks.rewards.attempt import Attempt
 from studio.tasks.rewards.judging import Points
 
+COMPLETIONS = "completions.jsonl"
 MOST_ROWS = 2000  # of the file; beyond it every second step is dropped, so that the whole course stays visible
 MOST_CHARACTERS = 4000  # of a prompt or an answer
 PROMPTS_SHOWN = 2  # of a step, each with its best and its worst answer

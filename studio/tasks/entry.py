@@ -76,7 +76,6 @@ def prepare_process(folder: RunFolder, config: JobConfig, job: JobSpec) -> None:
     choose_devices(job.devices, devices_wanted(config))
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL's trainers send through huggingface_hub
     os.environ["DO_NOT_TRACK"] = "1"
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # else pickled weights send their name to a conversion service
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.tensorboard))
@@ -117,9 +116,19 @@ def _drop_half_written(folder: RunFolder) -> None:
 def set_up_log() -> None:
     """One line an event on stderr, which is the run's log; without what libraries say to their own developers."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Without what libraries say to their own developers; before any of them is imported."""
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     # It reports kernels that only its GPU path needs, at every import.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    # It reports its kernels for other machines, and what torch says of its enumerations.
     logging.getLogger("torchao").setLevel(logging.ERROR)
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    # Its table of missing weights: load_model says which are missing, and not those that are meant to be new.
+    logging.getLogger("transformers.modeling_utils").addFilter(lambda said: "LOAD REPORT" not in said.getMessage())
     logging.getLogger("httpx").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

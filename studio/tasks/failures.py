@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from studio.config.faults import ConfigError
+from studio.config.workspace import OutsideWorkspace
 from studio.data.examples import DataError
 from studio.runs.records import Failure
 
@@ -64,6 +65,8 @@ def _known(error: BaseException, text: str) -> Failure | None:
         return error.failure
     if isinstance(error, DataError):
         return Failure(text, "", "data")
+    if isinstance(error, OutsideWorkspace):
+        return Failure(text, "", "config")
     if isinstance(error, ConfigError):
         return Failure(f"The config is refused: {text}", "Correct these settings.", "config")
     return None

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
-from studio.tasks.completions import CompletionLog
+from studio.tasks.completions import COMPLETIONS, CompletionLog
 from studio.tasks.ends import end_tokens
 from studio.tasks.order import epoch_order
 from studio.tasks.prompts import IDS, PromptSets
@@ -22,7 +22,7 @@ from studio.tasks.rewards.judging import Judge, Points, Scorer, load_judges
 from studio.tasks.setup import Setup
 from studio.tasks.trainer import Meter, RunTrainer, made
 
-COMPLETIONS, ANSWERS = "completions.jsonl", "answers.safetensors"
+ANSWERS = "answers.safetensors"
 
 
 class Rewards:

@@ -12,6 +12,7 @@ from studio.config.workspace import Workspace
 from studio.tasks import quantized
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import Machine
+from studio.tasks.routed_model import is_routed_config, loader_of, stored_config, tokenizer_options
 from studio.tasks.vocabulary import add_tokens, make_room
 from studio.tasks.weights import check_weights
 
@@ -54,7 +55,10 @@ def load_tokenizer(source: str, arguments: Arguments) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=arguments["revision"], trust_remote_code=arguments["trust_remote_code"]
+            source,
+            revision=arguments["revision"],
+            trust_remote_code=arguments["trust_remote_code"],
+            **tokenizer_options(source),
         )
     except (ValueError, OSError, KeyError, json.JSONDecodeError) as error:
         if not Path(source).is_dir():
@@ -91,7 +95,9 @@ def load_model(
     import torch
 
     config = _load_config(source, arguments)
-    loader = _loader(config, source, head)
+    if is_routed_config(config):
+        _check_routed(source, quantization, head)
+    loader = loader_of(config, _loader(config, source, head))
     quantized.check(quantization, config, source, machine)
     options: Arguments = {
         "config": config,
@@ -137,6 +143,12 @@ def _loader(config: Any, source: str, head: Head) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     if head == "words":
+        if any(str(name).endswith("ForSequenceClassification") for name in config.architectures or ()):
+            raise TaskError(
+                "model",
+                f"{source} is a reward model: it gives points and writes no words.",
+                "Use it as stage.reward_model of ppo, grpo and rloo, and another model here.",
+            )
         return AutoModelForCausalLM
     if type(config) not in SCORING and not getattr(config, "auto_map", None):
         raise TaskError(
@@ -146,6 +158,22 @@ def _loader(config: Any, source: str, head: Head) -> Any:
         )
     config.num_labels = 1
     return AutoModelForSequenceClassification
+
+
+def _check_routed(source: str, quantization: Arguments, head: Head) -> None:
+    """Raise TaskError for what routed layers (Mixture-of-Depths) cannot do."""
+    if head != "words":
+        raise TaskError(
+            "model",
+            f"{source} is a Mixture-of-Depths model, which can write words and give no scores.",
+            "Choose another model.",
+        )
+    if quantization["type"] != "none":
+        raise TaskError(
+            "model",
+            f"{source} is a Mixture-of-Depths model, whose routers cannot be quantized.",
+            "Set quantization.type=none.",
+        )
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:
@@ -161,11 +189,7 @@ def check_vocabulary(tokenizer: Any, model: Any) -> None:
 
 
 def _load_config(source: str, arguments: Arguments) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(
-        source, revision=arguments["revision"], trust_remote_code=arguments["trust_remote_code"]
-    )
+    config = stored_config(source, arguments["revision"], arguments["trust_remote_code"])
     if arguments["rope"]:
         stretch_positions(config, arguments["rope"]["type"], arguments["rope"]["factor"])
     return config

@@ -11,6 +11,7 @@ from studio.config.probe import STEPS, ProbeConfig, probe_of
 from studio.runs.folder import RunFolder
 from studio.runs.records import JobSpec
 from studio.tasks import train
+from studio.tasks.forecast.need import need
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
 
@@ -35,6 +36,7 @@ def run(folder: RunFolder, job: JobSpec, config: ProbeConfig, reporter: Reporter
         choose=lambda prepared: longest_rows(prepared, rows * STEPS),
         further=[SavesNothing()],
         source="probe",
+        foretell=need,
     )
 
 

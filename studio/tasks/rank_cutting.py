@@ -48,7 +48,9 @@ def schedule(steps: int, warmup_share: float, final_share: float) -> tuple[int, 
     Raises TaskError for a run that is too short to cut anything.
     """
     first, last = round(steps * warmup_share), round(steps * final_share)
-    if first >= steps - last:
+    # The last cut looks at what the steps before it have shown. The first one shows nothing: with a warmup its rate is
+    # zero, so every direction still weighs nothing, and all of them would be cut.
+    if first >= steps - last or steps - last < 3:
         raise TaskError(
             "method",
             f"In {steps} steps there is none left on which AdaLoRA could cut ranks.",

@@ -26,7 +26,7 @@ from studio.tasks.arguments import Plan, plan
 from studio.tasks.failures import TaskError
 from studio.tasks.fetching import fetch_missing
 from studio.tasks.forecast.recompute import settled
-from studio.tasks.machine import detect
+from studio.tasks.machine import Machine, detect
 from studio.tasks.model import find_model, load_tokenizer
 from studio.tasks.recorder import Patience, Recorder
 from studio.tasks.samples import Sampler
@@ -60,8 +60,10 @@ def course(
     choose: Callable[[Any], Any] = lambda prepared: prepared,
     further: Sequence[TrainerCallback] = (),
     source: str = "train",
+    foretell: Callable[[TrainConfig, Machine, Workspace, int], int | None] = lambda *_: None,
 ) -> int:
     """The straight line of a run, and of a probe: `choose` takes rows of the prepared data, `further` are callbacks.
+    `foretell` says, for the longest row in tokens, what memory was to be expected.
 
     What is no training run (`source`) is measured and saves nothing. Raises as `run`.
     """
@@ -109,7 +111,8 @@ def course(
     if recorder.stopped:
         reporter.phase("stopped", f"at step {trainer.state.global_step}, with a checkpoint to go on from")
         return STOPPED
-    _note_peak(workspace, config, folder, source, prepared)
+    longest = max(row_lengths(prepared.train), default=0)
+    _note_peak(workspace, config, folder, source, longest, foretell(config, machine, workspace, longest) or 0)
     if source != "train":
         reporter.phase("finished")
         return FINISHED
@@ -122,11 +125,12 @@ def course(
     return FINISHED
 
 
-def _note_peak(workspace: Workspace, config: TrainConfig, folder: RunFolder, source: str, prepared: Any) -> None:
+def _note_peak(
+    workspace: Workspace, config: TrainConfig, folder: RunFolder, source: str, longest: int, forecast: int
+) -> None:
     """Keep what the run took for later forecasts; a run never fails because of it."""
-    lengths = row_lengths(prepared.train)
     try:
-        peaks.keep(workspace, config, folder, source, max(lengths, default=0), time.time())
+        peaks.keep(workspace, config, folder, source, longest, time.time(), forecast)
     except OSError as error:
         logger.warning("what the run took could not be kept: %s", error)
 

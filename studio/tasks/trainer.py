@@ -89,10 +89,28 @@ class RunTrainer(Trainer):
         columns = [list_value_length(table[name]).to_pylist() for name in self.length_columns]
         return [sum(lengths) for lengths in zip(*columns, strict=True)]
 
+    def _run_epoch(self, *positional: Any, **options: Any) -> None:
+        # A run that has done all of its steps would do one more when it is resumed: transformers looks after a step.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*positional, **options)
+
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> torch.Tensor:
         if "input_ids" in inputs:
             self._meter.add(inputs["input_ids"], inputs.get("attention_mask"))
         return super().training_step(model, inputs, *rest, **options)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """The loss of a batch; what a model learns beside it (`side_loss`) moves weights and is not shown."""
+        found = super().compute_loss(model, inputs, *rest, **options)
+        beside = self.model.side_loss() if self.model.training and hasattr(self.model, "side_loss") else None
+        if beside is None:
+            return found
+        # As TRL does it: with a count of tokens the trainer leaves the division by batches a step to the loss.
+        counted = options.get("num_items_in_batch") is not None
+        beside = beside / (self.current_gradient_accumulation_steps if counted else 1)
+        return found + beside - beside.detach()
 
     def evaluate(self, *positional: Any, **options: Any) -> dict[str, float]:
         """As ever, but the training behind it draws the same dropout as without it: a data loader draws a seed too."""

@@ -10,8 +10,8 @@ import gradio as gr
 from studio.web.words import languages, words
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("page.js", "chart.js", "runs.js", "run.js", "combo.js", "drawn_form.js")
-ROOMS = ("train", "data", "evaluate", "chat", "export")
+SCRIPTS = ("page.js", "chart.js", "runs.js", "combo.js", "drawn_form.js")
+ROOMS = ("run", "train", "data", "evaluate", "chat", "export")
 """Tabs that have several files of their own."""
 
 _SANS = (

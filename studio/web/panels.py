@@ -1,4 +1,4 @@
-"""The views of one run beside its head: charts, samples, log, config, files. Each sends only what the page lacks."""
+"""The views of one run beside its head: charts, samples, answers, log … Each sends only what the page lacks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from studio.runs.environment import mask_secrets
 from studio.runs.folder import LOG_TAIL_BYTES, RunFolder
 from studio.web.chart_places import ordered, title
 from studio.web.curve_cache import CurveCache
+from studio.web.run_answers import newest
 from studio.web.summary import command_text
 from studio.web.words import say
 
@@ -84,6 +85,11 @@ def samples(_language: str, folder: RunFolder, _cache: CurveCache, request: Requ
     return {"version": version, "prompts": [{"prompt": name, "answers": rows} for name, rows in prompts.items()]}
 
 
+def answers(_language: str, folder: RunFolder, _cache: CurveCache, request: Request) -> Panel:
+    """Answers with their points, of a run that learns from what its answers are worth."""
+    return newest(folder.completions_file, request)
+
+
 def config(_language: str, folder: RunFolder, _cache: CurveCache, request: Request) -> Panel:
     """The run's config as it is, and the command that starts such a run."""
     text = folder.config_text()
@@ -112,6 +118,7 @@ def files(_language: str, folder: RunFolder, _cache: CurveCache, request: Reques
 PANELS: dict[str, Callable[[str, RunFolder, CurveCache, Request], Panel]] = {
     "charts": charts,
     "samples": samples,
+    "answers": answers,
     "log": log,
     "config": config,
     "files": files,

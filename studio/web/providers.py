@@ -39,9 +39,10 @@ def local_models(workspace: Workspace) -> list[Choice]:
 
 
 def recent_models(supervisor: Supervisor, most: int = 5) -> list[Choice]:
-    """Models of the last runs that lie elsewhere or on a hub."""
+    """Models of the last trainings that lie elsewhere or on a hub."""
     found: dict[str, None] = {}
-    for job in sorted(supervisor.jobs(), key=lambda job: job.created, reverse=True)[:50]:
+    trainings = [job for job in supervisor.jobs() if job.kind == "train"]
+    for job in sorted(trainings, key=lambda job: job.created, reverse=True)[:50]:
         text = RunFolder(supervisor.workspace.saves / job.name).config_text()
         line = next((line for line in text.splitlines() if line.startswith("  path: ")), "")
         if path := line.removeprefix("  path: ").strip("'\" "):

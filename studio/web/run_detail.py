@@ -16,11 +16,14 @@ from studio.config.train import TrainConfig
 from studio.runs.checkpoints import checkpoints
 from studio.runs.configs import config_of
 from studio.runs.folder import RunFolder
+from studio.runs.metrics import NON_FINITE
 from studio.runs.records import Status
 from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
 from studio.web.shown_values import number_text
 from studio.web.words import say
+
+CHECKPOINT, NOT_FINITE = "checkpoint", "not_finite"  # an event, and the code of a finding
 
 
 def detail(
@@ -50,8 +53,9 @@ def detail(
         "eta_seconds": status.eta_seconds if job.state in ACTIVE else None,
         "updated": status.updated,
         "notices": _notices(language, job, status),
-        "events": [_event(event) for event in _worth_saying(events)],
+        "events": [_event(event) for event in _worth_saying(events, (looked or {}).get("findings", ()))],
         "actions": actions(job),
+        "answers": folder.completions_file.exists(),
         "attempt": job.attempt,
         **(looked or {}),
     }
@@ -76,10 +80,22 @@ def _notices(language: str, job: Job, status: Status) -> list[str]:
     return [*found, *status.notices]
 
 
-def _worth_saying(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What happened lately; of the checkpoints only the newest, since the files list them all."""
-    saved = [event for event in events if event["event"] == "checkpoint"]
-    return [event for event in events if event["event"] != "checkpoint"][-5:] + saved[-1:]
+def _worth_saying(events: Sequence[dict[str, Any]], findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What happened lately; of the checkpoints only the newest, since the files list them all.
+
+    That a number is not finite is said once, and not at all where a finding says so.
+    """
+    saved = [event for event in events if event["event"] == CHECKPOINT]
+    said = {finding["chart"] for finding in findings if finding["code"] == NOT_FINITE}
+    others: list[dict[str, Any]] = []
+    for event in events:
+        if event["event"] == NON_FINITE:
+            if event["key"] in said:
+                continue
+            said.add(event["key"])
+        if event["event"] != CHECKPOINT:
+            others.append(event)
+    return others[-5:] + saved[-1:]
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:

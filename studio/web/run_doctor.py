@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from studio.config.leaves import applies, leaves
+from studio.config.leaves import Leaf, applies, leaves, value_at
 from studio.config.train import TrainConfig
 from studio.runs.course import findings_of, offer
 from studio.runs.diagnosis import Finding
 from studio.runs.folder import RunFolder
 from studio.runs.states import ACTIVE, State
 from studio.runs.store import Job
+from studio.web.chart_places import title
 from studio.web.curve_cache import CurveCache
 from studio.web.run_detail import read_config
+from studio.web.shown_values import to_shown
 from studio.web.words import finding_messages, say
 
 _MOST_RUNS = 64
@@ -48,7 +50,7 @@ class RunDoctor:
                     "severity": one.severity,
                     "step": one.step,
                     "chart": one.chart,
-                    "text": one.sentence(messages),
+                    "text": _told(language, one, messages),
                 }
                 for one in findings
             ],
@@ -74,7 +76,23 @@ def remedy_of(language: str, config: TrainConfig, changes: dict[str, Any]) -> di
     if not changes:
         return None
     # The type of a section may change too, so a setting is found by the path alone where it has no member.
-    keys = {leaf.path: leaf.key for leaf in leaves(TrainConfig) if applies(config, leaf)}
-    values = {keys[path]: value for path, value in changes.items()}
-    named = ", ".join(f"{say(language, f'fields.{key}.label')} {value}" for key, value in values.items())
-    return {"text": named, "values": values}
+    known = {leaf.path: leaf for leaf in leaves(TrainConfig) if applies(config, leaf)}
+    values, named = dict[str, Any](), list[str]()
+    for path, value in changes.items():
+        leaf = known[path]
+        values[leaf.key] = to_shown(leaf, value)
+        before = _worded(language, leaf, value_at(config, leaf))
+        named.append(f"{say(language, f'fields.{leaf.key}.label')} {before} → {_worded(language, leaf, value)}")
+    return {"text": ", ".join(named), "values": values}
+
+
+def _worded(language: str, leaf: Leaf, value: Any) -> str:
+    """A value as a sentence names it."""
+    return say(language, f"fields.{leaf.key}.options.{value}") if leaf.kind == "type" else str(to_shown(leaf, value))
+
+
+def _told(language: str, finding: Finding, messages: Mapping[str, str]) -> str:
+    """The sentence of a finding, with the curve called as in its chart."""
+    key = finding.details.get("key")
+    named = replace(finding, details={**finding.details, "key": title(language, key)}) if key else finding
+    return named.sentence(messages)

@@ -55,6 +55,7 @@ def test_from_loading_to_a_kept_row(browser: Browser, chat_board: Board, watch: 
         chat_board.start()
         page.reload()
         expect(page.locator(".answer")).to_have_count(3)
+        expect(page.locator(".servers .model")).to_have_count(3)
         page.locator("[data-do=difference]").click()
         expect(page.locator(".chat-shown tr")).to_have_count(4)
         expect(page.locator(".chat-shown")).to_contain_text("active")

@@ -192,3 +192,10 @@ def test_nothing_sticks_out_on_a_telephone(board: Board, page: Page) -> None:
         page.goto(address)
         page.wait_for_selector("#tabs")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # Tabs without room stand in a menu: an address opens them, and so does the menu.
+    page.goto(f"{board.address}?tab=export")
+    expect(page.locator("#tab-export")).to_be_visible()
+    page.locator("#tabs .overflow-menu > button").click()
+    page.locator("#tabs .overflow-dropdown").get_by_text("Chat").click()
+    expect(page.locator("#tab-chat .composer")).to_be_visible()
+    assert "tab=chat" in page.url

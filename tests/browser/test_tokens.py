@@ -1,7 +1,8 @@
-"""The Tokens and Template views in a browser, with the real helper process and a tiny model."""
+"""What the real helper process tells a page, with a tiny model: Tokens, Template, and what rewards would give."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,10 +18,13 @@ from tests.conftest import QUESTIONS, write_dataset
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.fixture
-def tokens_board(tmp_path: Path, tiny_model_folder: Path) -> Iterator[Board]:
-    """A board with one tiny model and one dataset of 40 rows."""
+@pytest.fixture(scope="module")
+def tokens_board(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Iterator[Board]:
+    """A board with one tiny model, one dataset of 40 rows, and sums."""
+    tmp_path = tmp_path_factory.mktemp("tokens")
     (tmp_path / "data").mkdir()
+    sums = json.loads((Path(__file__).parents[2] / "data" / "sums.json").read_text(encoding="utf-8"))
+    write_dataset(tmp_path, "sums", sums[:8])
     rows = [{"instruction": f"{question} {n}", "output": answer} for n in range(5) for question, answer in QUESTIONS]
     write_dataset(tmp_path, "talk", [dict(row) for row in rows])
     shutil.copytree(tiny_model_folder, tmp_path / "models" / "tiny")
@@ -42,11 +46,35 @@ def choose_the_tiny_model(page: Page) -> None:
     page.keyboard.press("Enter")
 
 
+def pick(page: Page, field: str, word: str) -> None:
+    """An entry of a list on the Train tab."""
+    page.locator(f"#{field} input").click()
+    page.locator("[role=listbox] [role=option]").filter(has_text=word).first.click()
+    page.keyboard.press("Escape")
+
+
+def test_rewards_are_tried_before_the_start(browser: Browser, tokens_board: Board, watch: Watch) -> None:
+    with new_page(browser, tokens_board, watch) as page:
+        panel = page.locator(".panel-rewards")
+        expect(panel).to_be_hidden()
+        page.locator("#field-model-path input").fill("models/tiny")
+        page.locator("#field-stage-type select").select_option("grpo")
+        pick(page, "field-data-datasets", "sums")
+        pick(page, "field-stage-grpo-rewards", "exact_answer")
+        expect(page.locator("#command pre")).to_contain_text("stage.rewards=[exact_answer]")
+        panel.get_by_text("Try the rewards").click()
+        # Right answers get the point, those of other rows do not.
+        expect(panel.locator("tbody tr")).to_have_text(["exact_answer10"], timeout=60_000)
+        expect(panel).to_contain_text("Nothing looks amiss.")
+        expect(panel.locator("article")).to_have_count(8)
+        expect(panel.locator("article").first.locator(".points b")).to_have_text(["1", "0"])
+        assert panel.evaluate("box => box.scrollWidth <= box.clientWidth"), "nothing sticks out of the column"
+    assert (watch.errors, watch.foreign) == ([], [])
+
+
 def test_tokens_are_seen_counted_and_cut(browser: Browser, tokens_board: Board, watch: Watch) -> None:
     with new_page(browser, tokens_board, watch) as page:
-        page.locator("#field-data-datasets input").click()
-        page.locator("[role=listbox] [role=option]").filter(has_text="talk").first.click()
-        page.keyboard.press("Escape")
+        pick(page, "field-data-datasets", "talk")
         expect(page.locator("#command pre")).to_contain_text("talk")
         page.locator(".see-tokens").click()
         expect(page).to_have_url(re.compile("dataset=talk&view=tokens"))

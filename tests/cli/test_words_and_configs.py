@@ -35,7 +35,7 @@ def test_check_prints_the_whole_config_when_it_is_sound(studio: Terminal) -> Non
 def test_check_says_hints_and_is_content(studio: Terminal) -> None:
     code, said, complained = studio("check", studio.write("hot.yaml"), "optimisation.learning_rate=0.1")
     assert code == 0 and said
-    assert complained.startswith("hint: optimisation.learning_rate: 0.1 is high for LoRA")
+    assert complained.startswith("hint: optimisation.learning_rate: 0.1 is high for lora: ")
 
 
 def test_check_looks_into_the_registry(studio: Terminal) -> None:

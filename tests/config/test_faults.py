@@ -139,6 +139,11 @@ BREAKS: dict[str, dict[str, Any]] = {
     "biases_leave_the_reference_alone": {"method": {"bias": "all"}, "stage": {"type": "dpo"}},
     "groups_stand_for_one_row": {"method": {"type": "longlora"}, "data": {"packing": True}},
     "groups_are_attended_by_sdpa": {"method": {"type": "longlora"}, "model": {"attention": "eager"}},
+    "routed_rows_stand_alone": {"method": {"type": "mixture-of-depths"}, "data": {"packing": True}},
+    "routed_layers_have_masks": {
+        "method": {"type": "mixture-of-depths"},
+        "model": {"attention": "flash_attention_2"},
+    },
     "optimizer_is_known": {"optimisation": {"optimizer": "adamw_torch_fuse"}},
     "schedule_has_its_arguments": {"optimisation": {"lr_scheduler_type": "warmup_stable_decay"}},
     "optimizer_fits_the_method": {"optimisation": {"optimizer": "galore_adamw"}},

@@ -114,6 +114,15 @@ def test_what_is_missing_or_does_not_fit_is_named(place: Workspace, words: list[
         plan(place, config(*words), "out")
 
 
+def test_a_reward_model_is_refused_before_the_work(place: Workspace) -> None:
+    file = place.saves / "tuned/adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "task_type": "SEQ_CLS"}))
+    (place.saves / "full/config.json").write_text(json.dumps({"architectures": ["LlamaForSequenceClassification"]}))
+    for run in ("saves/tuned", "saves/full"):
+        with pytest.raises(BadArtifact, match="A reward model lies in"):
+            resolve(place, config(f"subject.run={run}").subject)
+
+
 def test_a_run_without_weights_yet_is_named(place: Workspace) -> None:
     (place.saves / "tuned/adapter_config.json").unlink()
     with pytest.raises(BadArtifact, match="neither a model nor an adapter yet"):

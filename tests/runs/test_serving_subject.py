@@ -71,6 +71,17 @@ def test_a_gguf_file_is_served_by_llama_cpp(workspace: Workspace) -> None:
     assert words(workspace, "exports/g") == ["model.path=exports/g/g-q8_0.gguf", "engine.type=llama-cpp"]
 
 
+def test_a_reward_model_writes_no_words_and_is_not_served(workspace: Workspace) -> None:
+    add(workspace, "saves/judge", "adapter_config.json", run={"model": {"path": "models/x"}})
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "models/x", "task_type": "SEQ_CLS"}
+    (workspace.root / "saves/judge/adapter_config.json").write_text(json.dumps(adapter))
+    add(workspace, "models/judge", "config.json")
+    whole = {"architectures": ["LlamaForSequenceClassification"]}
+    (workspace.root / "models/judge/config.json").write_text(json.dumps(whole))
+    assert serving_of(workspace, "saves/judge") is None
+    assert serving_of(workspace, "models/judge") is None
+
+
 def test_an_empty_folder_gives_nothing_and_a_foreign_one_is_refused(workspace: Workspace) -> None:
     assert serving_of(workspace, "exports/none") is None
     with pytest.raises(OutsideWorkspace):

@@ -219,6 +219,16 @@ def test_ranks_are_cut_to_the_target(train: Callable[..., Any]) -> None:
         train("short", short)
 
 
+def test_ranks_are_not_cut_before_anything_has_moved() -> None:
+    from studio.tasks.failures import TaskError
+    from studio.tasks.rank_cutting import schedule
+
+    # The only step before the last cut would be the first of a warmup, whose rate is zero: all ranks would go.
+    with pytest.raises(TaskError, match="In 3 steps"):
+        schedule(3, 0.1, 0.2)
+    assert schedule(4, 0.1, 0.2) == (0, 1)
+
+
 def test_a_rank_that_was_cut_goes_on_as_it_is(train: Callable[..., Any]) -> None:
     first = train("first", changes("adalora"))
     second = train("second", {**changes("adalora"), "model": {"adapters": ["saves/first"]}})

@@ -19,7 +19,7 @@ from studio.runs.folder import RunFolder
 from studio.runs.peaks import of_run
 from studio.runs.records import JobSpec
 from studio.tasks.forecast.optimizer_state import state_bytes
-from studio.tasks.forecast.stored import packed_bytes
+from studio.tasks.forecast.stored import of_checkpoint, packed_bytes
 
 GB = 10**9
 NF4 = {"type": "4bit", "options": {"bnb_4bit_use_double_quant": True}}
@@ -42,10 +42,29 @@ def test_other_quantizations_of_a_matrix() -> None:
     assert packed_bytes((64, 64), {"type": "hqq", "bits": 2, "group_size": 64}) == 1024 + 4 * 64
 
 
+def test_a_quantized_checkpoint_counts_as_it_lies() -> None:
+    numel = 4096 * 4096
+
+    def size(**stated: Any) -> int:
+        stored = of_checkpoint(stated)
+        assert stored is not None
+        return packed_bytes((4096, 4096), stored)
+
+    assert size(load_in_4bit=True, bnb_4bit_use_double_quant=True) == packed_bytes((4096, 4096), NF4)
+    assert size(load_in_8bit=True) == numel + 4 * 4096
+    # 4 bits a weight, a scale of 16 bits and a zero point of 4 for 128 of them.
+    assert size(quant_method="gptq", bits=4, group_size=128) == numel * (4 + 20 / 128) / 8
+    assert size(quant_method="awq", bits=4, group_size=-1) == numel // 2
+    assert size(quant_method="aqlm", num_codebooks=1, nbits_per_codebook=16, in_group_size=8) == numel // 4
+    # Unpacked while loading: the weights count in full.
+    assert of_checkpoint({"quant_method": "fp8"}) is None and of_checkpoint({"quant_method": "mxfp4"}) is None
+
+
 def test_what_an_optimizer_keeps() -> None:
     shapes = [((1000, 500), 4)]
     assert state_bytes("adamw_torch_fused", shapes, {}) == 2 * 4 * 500_000
     assert state_bytes("adamw_bnb_8bit", shapes, {}) == 2 * (500_000 + 4 * math.ceil(500_000 / 256))
+    assert state_bytes("adamw_8bit", shapes, {}, (1000, 500)) == 2 * 4 * 500_000  # embeddings keep 32 bits
     assert state_bytes("adafactor", shapes, {}) == 4 * 1500
     assert state_bytes("sgd", shapes, {}) == 0
     assert state_bytes("lion_32bit", shapes, {}) == 4 * 500_000
@@ -58,14 +77,14 @@ def config_of(*words: str) -> Any:
     return parse(override(tree, words))
 
 
-def foretold(architecture: Any, device: str, *words: str) -> Any:
+def foretold(architecture: Any, device: str, *words: str, known: Any = None) -> Any:
     from studio.tasks.arguments import plan
     from studio.tasks.forecast.parts import batch_of, forecast
     from studio.tasks.machine import Machine
 
     config = config_of(*words)
     todo = plan(config, Machine(device, bf16=True), Path("run"))  # pyright: ignore[reportArgumentType]
-    return forecast(config, todo, architecture, batch_of(config, None), device, Workspace(Path()))
+    return forecast(config, todo, architecture, batch_of(config, None), device, Workspace(Path()), known)
 
 
 def seven_billion() -> Any:
@@ -114,12 +133,7 @@ def test_a_7b_in_full_and_a_tied_1_5b_are_added_up_right() -> None:
 
 @pytest.mark.slow
 def test_what_a_longer_batch_checkpointing_and_eager_attention_change() -> None:
-    from transformers import LlamaConfig
-
-    small = LlamaConfig(
-        hidden_size=64, intermediate_size=128, num_hidden_layers=6, num_attention_heads=4, vocab_size=1000,
-        num_key_value_heads=2,
-    )  # fmt: skip
+    small = little_llama()
     off, on = "optimisation.gradient_checkpointing='off'", "optimisation.gradient_checkpointing='on'"
     plain = foretold(small, "cuda", off)
     assert foretold(small, "cuda", on).parts["activations"] < plain.parts["activations"] / 3
@@ -128,6 +142,64 @@ def test_what_a_longer_batch_checkpointing_and_eager_attention_change() -> None:
     # Eager attention holds heads × tokens × tokens for each layer, at least once.
     eager = foretold(small, "cuda", off, "model.attention=eager")
     assert eager.parts["activations"] - plain.parts["activations"] > 6 * 4 * 4 * 1024 * 1024 * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["method.type=llama-pro", "method.new_layers=2"],
+        ["method.type=longlora"],
+        ["method.type=loha"],
+        ["method.type=lokr"],
+    ],
+)
+def test_methods_that_look_at_numbers_are_foretold_too(words: list[str]) -> None:
+    made = foretold(little_llama(4), "cpu", "data.cutoff_len=64", *words)
+    assert 0 < made.trained < made.parameters
+    assert made.parts["activations"] > 0
+
+
+@pytest.mark.slow
+def test_stages_hold_a_critic_and_a_reference_where_they_have_one() -> None:
+    short = ("data.cutoff_len=64", "optimisation.per_device_train_batch_size=1")
+    plain = foretold(little_llama(4), "cpu", *short)
+    online = ("stage.max_completion_length=16", "stage.rewards=['answer_length']")
+    ppo = foretold(little_llama(4), "cpu", *short, "stage.type=ppo", *online)
+    assert ppo.trained - plain.trained == 64 + 1  # the value head
+    assert ppo.parts["reference"] == 4 * ppo.trained
+    dpo = foretold(little_llama(4), "cpu", *short, "stage.type=dpo", "method.type=full")
+    assert dpo.parts["reference"] == dpo.parts["weights"]
+
+
+@pytest.mark.slow
+def test_a_batch_between_two_known_ones_needs_no_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from studio.tasks.forecast import parts
+
+    known, rows = parts.Known(), "optimisation.per_device_train_batch_size"
+    small, large = (foretold(little_llama(4), "cpu", f"{rows}={count}", known=known) for count in (1, 4))
+    exact = foretold(little_llama(4), "cpu", f"{rows}=2")
+    monkeypatch.setattr(parts, "_rehearsed", None)
+    monkeypatch.setattr(parts, "draw", None)
+    between = foretold(little_llama(4), "cpu", f"{rows}=2", known=known)
+    assert between.total == pytest.approx(exact.total, rel=0.01)
+    assert small.total < between.total < large.total
+
+
+@pytest.mark.slow
+def test_packed_rows_hold_a_mask_of_who_sees_whom() -> None:
+    long = ("data.cutoff_len=512", "optimisation.per_device_train_batch_size=1")
+    plain, packed = (foretold(little_llama(4), "cpu", *long, *more) for more in ((), ("data.packing=true",)))
+    assert packed.parts["activations"] - plain.parts["activations"] == pytest.approx(512 * 512, rel=0.05)
+
+
+def little_llama(layers: int = 6) -> Any:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        hidden_size=64, intermediate_size=128, num_hidden_layers=layers, num_attention_heads=4, vocab_size=1000,
+        num_key_value_heads=2,
+    )  # fmt: skip
 
 
 def long_rows(workspace: Path, words: int) -> None:
@@ -189,4 +261,5 @@ def test_a_probe_measures_what_the_forecast_foretold(workspace: Path) -> None:
     assert found is not None and found.source == "probe" and found.tokens_per_second > 0
     made = answer(Desk(Workspace(workspace)), {"config": config.model_dump(mode="json"), "device": "cpu"})
     assert made["measured"]["peak"] == found.peak
+    assert made["measured"]["forecast"] == made["total"]  # what was foretold lies beside what came
     assert made["total"] == pytest.approx(found.peak, rel=0.15)

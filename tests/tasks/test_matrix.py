@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vera": {"rank": 8},
     "oft": {"block_size": 8},
     "llama-pro": {"new_layers": 1},
-    "adalora": {"initial_rank": 4, "target_rank": 2, "warmup_share": 0.0, "final_share": 0.5},
+    "adalora": {"initial_rank": 4, "target_rank": 2, "warmup_share": 0.0, "final_share": 0.0},
 }
 ROWS = {"pretrain": "plain", "dpo": "pairs", "orpo": "pairs", "simpo": "pairs", "reward": "pairs", "kto": "judged"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -176,6 +177,12 @@ def test_a_resumed_run_goes_on_exactly_from_between_two_passes(train: Callable[.
         "entropy",
     } <= rows
     assert {"clip_fraction", "explained_variance", "completions/mean_length", "eval_reward"} <= rows
+    shown = [(run.folder.path / "completions.jsonl").read_text("utf-8") for run in (whole, resumed)]
+    assert shown[0] == shown[1]
+    answers = [json.loads(line) for line in shown[0].splitlines()]
+    # New answers come every second step, and are shown at the first log behind them.
+    assert {row["step"] for row in answers} == {1, 3, 5}
+    assert all(row["rewards"] == {"even": row["reward"]} and row["prompt"] == "Say something." for row in answers)
 
 
 def test_the_critic_stays_out_of_what_is_saved(train: Callable[..., Any], asked: Path) -> None:

@@ -211,6 +211,20 @@ def test_a_reward_model_is_loaded_again_and_scores(
     assert margin == pytest.approx(values(run, "margin")[-1], rel=0.5)
 
 
+def test_a_reward_model_is_not_taken_for_one_that_writes(learn: Callable[..., Any], judged: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from studio.tasks.adapter import load
+
+    learn("reward", {"optimisation": {"max_steps": 1}})
+    words = AutoModelForCausalLM.from_pretrained(judged / "models/tiny")
+    with pytest.raises(TaskError, match="gives points and writes no words"):
+        load(words, judged / "saves/run")
+    learn("reward", {"optimisation": {"max_steps": 1}, "method": {"type": "full"}}, name="whole")
+    with pytest.raises(TaskError, match="gives points and writes no words"):
+        learn("simpo", {"model": {"path": "saves/whole"}}, name="next")
+
+
 def test_what_is_no_reward_model_is_refused(learn: Callable[..., Any], judged: Path) -> None:
     from studio.tasks.reward_model import load_reward_model
 

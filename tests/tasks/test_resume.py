@@ -48,6 +48,15 @@ def test_a_finished_run_goes_on_for_more_epochs(train: Callable[..., Any]) -> No
     assert more.losses == pytest.approx(train("whole").losses, abs=1e-4)
 
 
+def test_a_finished_run_that_is_resumed_does_no_further_step(train: Callable[..., Any]) -> None:
+    steps = {"optimisation": {"max_steps": 2}}
+    first = train("run", steps)
+    done = first.folder.metrics_file.read_text(encoding="utf-8").count('"loss"')
+    again = train("run", steps, resume_from="checkpoint-2")
+    assert again.folder.status().phase == "finished"
+    assert again.folder.metrics_file.read_text(encoding="utf-8").count('"loss"') == done == 2
+
+
 def test_changed_intervals_hold_after_a_resume(train: Callable[..., Any]) -> None:
     train("run", stop_at=4)
     run = train("run", {"cadence": {"logging_steps": 4, "save_steps": 6}}, resume_from="checkpoint-4")

@@ -72,7 +72,7 @@ def test_rows_of_new_tokens_are_trained_and_found_again(train: Callable[..., Any
     with torch.no_grad():
         answer = model(ids).logits
     assert answer.shape[-1] == KNOWN + 2
-    exported = _exported(workspace)
+    exported = _exported(workspace, compare=tied)
     with torch.no_grad():
         merged = exported(ids).logits
     assert torch.allclose(answer, merged, atol=1e-4)
@@ -100,8 +100,8 @@ def test_adapters_are_not_used_with_other_positions_or_tokens(train: Callable[..
     assert train("third", {"model": again, "optimisation": {"max_steps": 1}}).code == 0
 
 
-def _exported(workspace: Path) -> Any:
-    """The run, merged by an export job and loaded again as a plain model."""
+def _exported(workspace: Path, compare: bool) -> Any:
+    """The run, merged by an export job and loaded again as a plain model. `compare`: the job loads both itself, too."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from studio.config.export import ExportConfig
@@ -112,7 +112,7 @@ def _exported(workspace: Path) -> Any:
     from studio.tasks.status import Reporter
     from studio.tasks.stopping import StopFlag
 
-    tree = {"subject": {"run": "saves/run"}, "format": {"type": "merged"}, "name": "out"}
+    tree = {"subject": {"run": "saves/run"}, "name": "out", "verification": {"compare": compare}}
     config, faults = check(tree, ExportConfig)
     assert config is not None, faults
     folder = RunFolder(workspace / "saves" / "out")

@@ -13,8 +13,9 @@ from torch import nn
 from studio.config.workspace import Workspace
 from studio.tasks.adapter import apply
 from studio.tasks.arguments import Plan
-from studio.tasks.forecast.stored import packed_bytes
+from studio.tasks.forecast.stored import of_checkpoint, packed_bytes
 from studio.tasks.model import stretch_positions
+from studio.tasks.routed_model import KEY, stored_config
 
 Shape = tuple[int, ...]
 
@@ -22,13 +23,14 @@ Shape = tuple[int, ...]
 @dataclass(frozen=True)
 class Blueprint:
     """A model without content. `weights` and `adapter` are bytes; `trained` lists trained tensors as (shape, bytes of
-    an element), `parameters` counts all of them."""
+    an element), `parameters` counts all of them; `embedding` is the shape of the input embedding."""
 
     model: Any
     weights: int
     adapter: int
     trained: tuple[tuple[Shape, int], ...]
     parameters: int
+    embedding: Shape = ()
 
     @property
     def gradients(self) -> int:
@@ -74,11 +76,7 @@ class _Unpacked(torch.autograd.Function):
 
 def model_config(source: str, arguments: Mapping[str, Any]) -> Any:
     """The architecture in `source` as the run would load it."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(
-        source, revision=arguments["revision"], trust_remote_code=arguments["trust_remote_code"]
-    )
+    config = stored_config(source, arguments["revision"], arguments["trust_remote_code"])
     if arguments["rope"]:
         stretch_positions(config, arguments["rope"]["type"], arguments["rope"]["factor"])
     return config
@@ -94,20 +92,31 @@ def shallow(config: Any, layers: int) -> Any:
     return made
 
 
-def draw(config: Any, todo: Plan, workspace: Workspace) -> Blueprint:
-    """The blueprint of a run by its plan; `config` is the architecture. Raises TaskError, and what libraries raise."""
-    model, packed = _base(copy.deepcopy(config), todo)
+def draw(config: Any, todo: Plan, workspace: Workspace, critic: bool = False) -> Blueprint:
+    """The blueprint of a run by its plan; `config` is the architecture. With `critic` the model has PPO's value head.
+
+    Raises TaskError, and what libraries raise.
+    """
+    stored = _stored(config, todo)
+    model, packed = _base(copy.deepcopy(config), todo, stored)
     base = {id(parameter) for parameter in model.parameters()}
     method = {**todo.method, "adapters": [], "settings": _plain_start(todo.method["settings"]), "checkpoint": None}
+    if method["type"] == "mixture-of-depths":  # which tokens a layer computes is known with the content alone
+        method["type"] = "full"
+        setattr(model.config, KEY, None)
     model = apply(model, method, workspace, lambda text: None)
+    if critic:
+        from studio.tasks.ppo.trainer import with_critic
+
+        model = with_critic(model)
     weights = adapter = 0
     trained: list[tuple[Shape, int]] = []
     for parameter in model.parameters():
         if parameter.requires_grad and todo.method["float32"] and parameter.dtype != torch.float32:
             parameter.data = parameter.data.float()
         size = parameter.numel() * parameter.element_size()
-        if id(parameter) in packed:
-            size = packed_bytes(tuple(parameter.shape), todo.quantization)
+        if stored is not None and id(parameter) in packed:
+            size = packed_bytes(tuple(parameter.shape), stored)
         if id(parameter) in base:
             weights += size
         else:
@@ -115,10 +124,19 @@ def draw(config: Any, todo: Plan, workspace: Workspace) -> Blueprint:
         if parameter.requires_grad:
             trained.append((tuple(parameter.shape), parameter.element_size()))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Blueprint(model, weights, adapter, tuple(trained), parameters)
+    embedding = tuple(model.get_input_embeddings().weight.shape)
+    return Blueprint(model, weights, adapter, tuple(trained), parameters, embedding)
 
 
-def _base(config: Any, todo: Plan) -> tuple[Any, set[int]]:
+def _stored(config: Any, todo: Plan) -> Mapping[str, Any] | None:
+    """How the matrices of the layers lie in memory; None where they are not quantized."""
+    if todo.quantization["type"] == "checkpoint":
+        stated = getattr(config, "quantization_config", None)
+        return of_checkpoint(stated if isinstance(stated, Mapping) else stated.to_dict()) if stated else None
+    return None if todo.quantization["type"] == "none" else todo.quantization
+
+
+def _base(config: Any, todo: Plan, stored: Mapping[str, Any] | None) -> tuple[Any, set[int]]:
     """The base model and the ids of its quantized weights."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -134,8 +152,8 @@ def _base(config: Any, todo: Plan) -> tuple[Any, set[int]]:
     with torch.device("meta"):
         model = makes.from_config(config, **options)
     packed: set[int] = set()
-    if todo.quantization["type"] not in ("none", "checkpoint"):
-        numbers = todo.quantization.get("options", {}).get("bnb_4bit_compute_dtype", "bfloat16")
+    if stored is not None:
+        numbers = stored.get("options", {}).get("bnb_4bit_compute_dtype", "bfloat16")
         left_alone = _ends_of(model)
         for layer in model.modules():
             if isinstance(layer, nn.Linear) and id(layer.weight) not in left_alone:

@@ -20,9 +20,18 @@ DEFAULT_RANK = 128
 ONE_MOMENT = ("lion", "sgd", "adagrad", "rmsprop", "muon", "signum")
 
 
-def state_bytes(name: str, shapes: Iterable[tuple[tuple[int, ...], int]], arguments: Mapping[str, Any]) -> int:
-    """Bytes kept for trained tensors, given as (shape, bytes of an element); `arguments` are the optimizer's own."""
-    return sum(_one(name, shape, item, arguments) for shape, item in shapes)
+def state_bytes(
+    name: str,
+    shapes: Iterable[tuple[tuple[int, ...], int]],
+    arguments: Mapping[str, Any],
+    embedding: tuple[int, ...] = (),
+) -> int:
+    """Bytes kept for trained tensors, given as (shape, bytes of an element); `arguments` are the optimizer's own.
+
+    `embedding` is the shape of the input embedding: transformers has bitsandbytes keep its moments in 32 bits.
+    """
+    exact = name.replace("8bit", "bnb") if "8bit" in name else name
+    return sum(_one(exact if shape == embedding else name, shape, item, arguments) for shape, item in shapes)
 
 
 def is_paged(name: str) -> bool:

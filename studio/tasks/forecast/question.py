@@ -34,27 +34,31 @@ class Forecasts:
 
     workspace: Workspace
     made: OrderedDict[str, Any] = field(default_factory=OrderedDict[str, Any])
+    known: OrderedDict[str, Any] = field(default_factory=OrderedDict[str, Any])
 
     def of(self, config: TrainConfig, longest: int | None, device: str) -> Any:
         """The forecast.parts.Forecast of a run on `device` (cpu or cuda). Raises TaskError, ImportError and OSError."""
         from studio.tasks.forecast.blueprint import model_config
-        from studio.tasks.forecast.parts import batch_of, forecast
+        from studio.tasks.forecast.parts import Known, batch_of, forecast
 
         todo = plan(config, _machine(device), Path(config.name or "run"))
         source = find_model(todo.model["path"], self.workspace, todo.model["hub"], todo.model["revision"])
         batch = batch_of(config, longest)
-        key = json.dumps([_decisive(config), source, _changed(source), asdict(batch), device])
+        run = json.dumps([_decisive(config), source, _changed(source), device])
+        key = json.dumps([run, asdict(batch)])
         if key not in self.made:
+            known = self.known.setdefault(run, Known())
             architecture = model_config(source, todo.model)
             try:
-                self.made[key] = forecast(config, todo, architecture, batch, device, self.workspace)
+                self.made[key] = forecast(config, todo, architecture, batch, device, self.workspace, known)
             except TaskError:
                 raise
             except (RuntimeError, ValueError, NotImplementedError) as error:
                 # A model or a method that looks at numbers while it computes, which tensors without content have not.
                 raise _unforeseen(config) from error
-            while len(self.made) > KEPT:
-                self.made.popitem(last=False)
+            for kept in (self.made, self.known):
+                while len(kept) > KEPT:
+                    kept.popitem(last=False)
         self.made.move_to_end(key)
         return self.made[key]
 
@@ -131,13 +135,13 @@ def _machine(device: str) -> Machine:
 
 
 def _decisive(config: TrainConfig) -> dict[str, Any]:
-    """The settings that a forecast can depend on."""
+    """The settings that a forecast can depend on beside those of its batch."""
     tree = config.model_dump(mode="json")
     for section in ("name", "seed", "cadence", "samples", "trackers", "devices"):
         tree.pop(section)
     tree["data"] = {"packing": config.data.packing}
     for name in ("learning_rate", "num_train_epochs", "lr_scheduler_type", "warmup_steps", "max_steps",
-                 "gradient_accumulation_steps", "weight_decay"):  # fmt: skip
+                 "gradient_accumulation_steps", "per_device_train_batch_size", "weight_decay"):  # fmt: skip
         tree["optimisation"].pop(name)
     return tree
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch.utils.data import Sampler, SequentialSampler
 from transformers.trainer_utils import EvalLoopOutput
 
 from studio.runs.atomic import write_text
+from studio.tasks.completions import CompletionLog
 from studio.tasks.ppo.advantages import advantages_of, explained_variance, masked_mean, whitened
 from studio.tasks.ppo.arguments import PpoArguments
 from studio.tasks.ppo.kl import Deviation, KlPrice
@@ -24,15 +25,17 @@ from studio.tasks.ppo.objective import Clipping, losses
 from studio.tasks.ppo.rollout import Answers, Decoding, Experience, token_scores, write_answers
 from studio.tasks.prompts import IDS
 from studio.tasks.reference import Reference
+from studio.tasks.rewards.attempt import Attempt
+from studio.tasks.rewards.judging import Points, Scorer
 from studio.tasks.samples import undisturbed
 from studio.tasks.trainer import RunTrainer
 
 VALUE_HEAD, EXPERIENCE, PRICES = "value_head.safetensors", "experience.safetensors", "ppo.json"
 
 Row = Mapping[str, Any]
-Scorer = Callable[[Sequence[Row], Sequence[Sequence[int]]], Mapping[str, list[float | None]]]
-"""Points of answers (rows of the data, token ids) by the name of each reward; "reward" is the sum that counts. None is
-no opinion, which is worth nothing."""
+Scored = tuple[Sequence[Row], Sequence[Sequence[int]], Mapping[str, Points]]
+"""Rows of the data, token ids of the answers to them, and their points by the name of each reward; "reward" is the sum
+that counts. None is no opinion, which is worth nothing."""
 
 
 class Repeated(Sampler[int]):
@@ -62,13 +65,16 @@ class PpoTrainer(RunTrainer):
 
     args: PpoArguments
 
-    def __init__(self, *, args: PpoArguments, ends: frozenset[int], scorer: Scorer, **options: Any) -> None:
+    def __init__(
+        self, *, args: PpoArguments, ends: frozenset[int], scorer: Scorer, completions: CompletionLog, **options: Any
+    ) -> None:
         super().__init__(args=args, data_collator=list, **options)
         padding = self.processing_class.pad_token_id
         self._decoding = Decoding(args.max_completion_length, args.temperature, args.top_p, ends, padding)
         self._clipping = Clipping(args.clip_range, args.value_clip_range, args.value_coefficient)
         self._price, self._scorer = KlPrice(args.kl_coefficient, args.kl_target), scorer
         self._deviation = Deviation()
+        self._completions, self._begun, self._newest = completions, False, list[Scored]()
         self._experience: list[Experience] = []
         self._told: dict[str, list[float]] = defaultdict(list)
         self._reference = Reference(self.model)
@@ -82,6 +88,9 @@ class PpoTrainer(RunTrainer):
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], None]:
         """The experience of a step in place of its prompts; written anew where the passes over the old one are done."""
+        if not self._begun:
+            self._begun = True
+            self._completions.begin(self.state.global_step)
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if self.state.global_step % self.args.ppo_epochs == 0:
             self._experience = []  # let go of the old one before the new one is made
@@ -129,7 +138,20 @@ class PpoTrainer(RunTrainer):
         if "loss" in logs:
             logs = {**logs, **{name: sum(values) / len(values) for name, values in self._told.items()}}
             self._told.clear()
+            self._show_answers()
         super().log(logs, *positional, **options)
+
+    def _show_answers(self) -> None:
+        """The newest answers with their points go to the run's folder, once."""
+        attempts, points = list[Attempt](), defaultdict[str, Points](list)
+        for rows, answers, given in self._newest if self.is_world_process_zero() else ():
+            attempts += self._scorer.attempts([row["row"] for row in rows], answers)
+            for name, column in given.items():
+                points[name] += column
+        self._newest = []
+        if attempts:
+            totals = points.pop("reward")
+            self._completions.add(self.state.global_step, attempts, points, totals)
 
     def evaluation_loop(
         self, dataloader: Any, description: str, *positional: Any, metric_key_prefix: str = "eval", **options: Any
@@ -152,6 +174,7 @@ class PpoTrainer(RunTrainer):
     def _written(self, batches: Sequence[Sequence[Row]]) -> list[Experience]:
         """The experience of a whole step: advantages are scaled over all of its batches."""
         self._reporter.phase("training", "writing answers")
+        self._newest = []
         # From the seed and the step alone, so that a resumed run writes the same.
         seed = self.args.seed * 1_000_003 + self.state.global_step
         found = [self._estimated(rows, seed + 7919 * number) for number, rows in enumerate(batches)]
@@ -196,6 +219,7 @@ class PpoTrainer(RunTrainer):
 
     def _scored(self, rows: Sequence[Row], answers: Answers) -> Tensor:
         points = self._scorer(rows, answers.tokens)
+        self._newest.append((rows, answers.tokens, points))
         scores = [score or 0.0 for score in points["reward"]]
         given = {name: [value for value in of if value is not None] for name, of in points.items() if name != "reward"}
         self._tell(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from studio.config.method import ROUTED_SIDECAR
 from studio.config.serve import LlamaCpp, ServeConfig, Vllm
 from studio.config.workspace import Workspace
 from studio.runs.engines import ENGINES, interpreter
@@ -25,11 +26,17 @@ END_SECONDS = 10.0
 def command(config: ServeConfig, workspace: Workspace, port: int) -> list[str]:
     """The argument list of the engine's own server, its interpreter first; the key comes by the environment.
 
-    Raises EngineError when the engine is not installed, TaskError for an adapter that it would misread.
+    Raises EngineError when the engine is not installed, TaskError for an adapter or a model that it does not know.
     """
     engine, chosen = config.engine, config.serving
     python = str(interpreter(workspace, engine.type))
     path, name = str((workspace.root / config.model.path).resolve()), served_name(config.model.path)
+    if (Path(path) / ROUTED_SIDECAR).is_file():
+        raise TaskError(
+            "model",
+            f"{config.model.path} is a Mixture-of-Depths model, which {engine.type} does not know.",
+            "Set engine.type=transformers.",
+        )
     if isinstance(engine, Vllm):
         model = path if Path(path).is_dir() else config.model.path
         words = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from studio.tasks.completions import COMPLETIONS, CompletionLog
 from studio.tasks.ends import end_tokens
 from studio.tasks.ppo.arguments import PpoArguments
 from studio.tasks.ppo.trainer import PpoTrainer, with_critic
@@ -40,4 +42,5 @@ def build(
         meter,
         ends=frozenset(end_tokens(model, setup.tokenizer, setup.template)),
         scorer=Scorer(judges, prepared.prompts, setup.tokenizer),
+        completions=CompletionLog(Path(setup.plan.trainer["output_dir"]) / COMPLETIONS),
     )

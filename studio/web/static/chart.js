@@ -99,7 +99,7 @@ window.studio.Chart = class {
         `<text class="tick" x="${box.left - 6}" y="${y}" dy="0.32em" text-anchor="end">${this.format(value)}</text>`;
     });
     const columns = studio.ticks(range.x0, range.x1, 5).filter((tick) => Number.isInteger(tick)).map((tick) =>
-      `<text class="tick" x="${this.x(tick).toFixed(1)}" y="${box.bottom + 15}" text-anchor="middle">${studio.short(tick)}</text>`);
+      `<text class="tick" x="${Math.min(this.x(tick), box.right + 6).toFixed(1)}" y="${box.bottom + 15}" text-anchor="${this.x(tick) > box.right - 14 ? "end" : "middle"}">${studio.short(tick)}</text>`);
     return rows.join("") + columns.join("");
   }
 

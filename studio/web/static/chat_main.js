@@ -185,9 +185,10 @@
         show(`<h3>${safe(say("page.chat.proof_title"))}</h3><table><tr><th>${safe(say("page.chat.model"))}</th><th>${safe(say("page.chat.next"))}</th><th>${safe(say("page.chat.divergence"))}</th><th></th></tr>${rows}</table><p>${safe(say("page.chat.proof_why"))}</p>`);
       },
     };
-    find(".more").addEventListener("click", (event) => {
+    find(".more").addEventListener("click", async (event) => {
       const act = event.target.dataset.do;
       if (!act) return;
+      if (!side.loaded) await side.tick();  // a page that was just opened may not know yet what is loaded
       if ((act === "prompt" || act === "difference") && (!side.loaded || !question().messages.length)) { studio.toast(say(side.loaded ? "page.chat.empty" : "page.chat.none_long"), true); return; }
       if (act === "keep" && !state.turns.some((turn) => turn.answers)) { studio.toast(say("page.chat.empty"), true); return; }
       acts[act]();

@@ -111,6 +111,8 @@
   studio.combo.chips = (area) => {
     const place = area.parentElement.querySelector(".chips");
     const found = area.value.split("\n").map((one) => one.trim()).filter(Boolean);
+    if (place.dataset.shown === area.value) return;  // a chip under the pointer stays the same one
+    place.dataset.shown = area.value;
     place.innerHTML = found.map((one) => `<span class="chip">${safe(one)}<button type="button" data-drop="${safe(one)}" aria-label="${safe(studio.say("page.form.take_out", { name: one }))}">×</button></span>`).join("");
   };
 })();

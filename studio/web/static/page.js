@@ -65,7 +65,10 @@ window.studio = window.studio || {};
   }, true);
 
   // Tabs: Gradio draws them, the address remembers which one is open.
-  const tabButton = (name) => document.querySelector(`#tabs button[data-tab-id="${name}"]`);
+  // On a narrow page those that find no room stand in a menu, where Gradio gives them no id: there the text tells.
+  const NAMES = ["train", "runs", "data", "evaluate", "chat", "export"];
+  const nameOf = (button) => button?.dataset.tabId ?? NAMES.find((name) => studio.say(`page.tabs.${name}`) === button?.textContent.trim());
+  const tabButton = (name) => document.querySelector(`#tabs button[data-tab-id="${name}"]`) ?? [...document.querySelectorAll("#tabs .overflow-dropdown button")].find((button) => nameOf(button) === name);
   // Gradio draws its tabs a moment after the header and listens to them a moment later: until it heard, try again.
   const press = (name, tries = 200) => {
     const button = tabButton(name);
@@ -86,7 +89,7 @@ window.studio = window.studio || {};
     document.dispatchEvent(new CustomEvent("studio-run", { detail: name }));
   };
   document.addEventListener("click", (event) => {
-    const name = event.target.closest?.("#tabs button[data-tab-id]")?.dataset.tabId;
+    const name = nameOf(event.target.closest?.("#tabs button[data-tab-id], #tabs .overflow-dropdown button"));
     if (!name || !event.isTrusted) return;
     studio.address({ tab: name }, true);
     document.dispatchEvent(new CustomEvent("studio-tab", { detail: name }));

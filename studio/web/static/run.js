@@ -1,7 +1,7 @@
-// One run: what it is doing, its buttons, and its views (charts, samples, log, config, files).
+// One run: what it is doing, its buttons, and its views (charts, samples, answers, log, config, files).
 (() => {
   const say = studio.say, safe = studio.escape;
-  const VIEWS = ["charts", "samples", "log", "config", "files"];
+  const VIEWS = ["charts", "samples", "answers", "log", "config", "files"];
 
   studio.runDetail = (host, act) => {
     const find = (selector) => host.querySelector(selector);
@@ -52,6 +52,7 @@
       find(".badge").innerHTML = studio.stateBadge(run);
       find(".run-notices").innerHTML = [...run.notices, ...run.events.map(eventText)].map((text) => `<li>${safe(text)}</li>`).join("");
       drawFindings(run);
+      find("[data-view=answers]").hidden = !run.answers;  // only runs that learn from points have such answers
       const trouble = find(".trouble");
       trouble.hidden = !run.cause;
       trouble.className = `trouble ${run.state}`;
@@ -62,16 +63,17 @@
     // What the numbers say. A finding shows its step in the charts; the changes with which to try again go into the form.
     const drawFindings = (run) => {
       const rows = run.findings.map((one) => `<li class="${one.severity}"><span class="mark" aria-hidden="true"></span><p>${safe(one.text)}</p>
-        ${one.step ? `<button data-step="${one.step}">${safe(say("page.runs.step"))} ${one.step}</button>` : ""}</li>`);
-      if (run.remedy) rows.push(`<li class="remedy"><span class="mark" aria-hidden="true"></span><p>${safe(say("page.runs.remedy", { changes: run.remedy.text }))}</p><button data-remedy>${safe(say("page.runs.retry_so"))}</button></li>`);
+        ${one.step ? `<button data-chart="${safe(one.chart)}">${safe(say("page.runs.step"))} ${one.step}</button>` : ""}</li>`);
+      if (run.remedy) rows.push(`<li class="remedy"><span class="mark" aria-hidden="true"></span><p>${safe(say("page.runs.remedy", { changes: run.remedy.text }))}</p><button data-remedy class="yes">${safe(say("page.runs.retry_so"))}</button></li>`);
       if (find(".findings").innerHTML !== rows.join("")) find(".findings").innerHTML = rows.join("");
       studio.markedSteps = run.findings.filter((one) => one.step).map((one) => ({ step: one.step, severity: one.severity, chart: one.chart }));
       for (const chart of host.querySelectorAll(".chart")) chart.redraw?.();
     };
     find(".findings").addEventListener("click", (event) => {
-      if (event.target.dataset.step) {
+      const { chart } = event.target.dataset;
+      if (chart) {
         if (view !== "charts") { studio.address({ view: null }); openView("charts"); }
-        host.querySelector(".view").scrollIntoView({ block: "nearest", behavior: "smooth" });
+        (host.querySelector(`[data-figure="${CSS.escape(chart)}"]`) ?? find(".view")).scrollIntoView({ block: "nearest", behavior: "smooth" });
       }
       if ("remedy" in event.target.dataset) { studio.fillForm({ run: api.name, values: api.status.remedy.values }); studio.openTab("train"); }
     });

@@ -65,7 +65,7 @@
         if (made.seconds) length.push(say("time", { minutes: number(Math.max(1, Math.round(made.seconds / 60))) }));
         if (made.rows && (made.rows.cut || made.rows.dropped)) length.push(say("cut", { cut: number(made.rows.cut), dropped: number(made.rows.dropped) }));
         put(".forecast-length", length.join(" · "));
-        put(".forecast-measured", made.measured ? say("measured", { peak: gigabytes(made.measured.peak), total: gigabytes(made.total), speed: number(Math.round(made.measured.tokens_per_second)) }) : "");
+        put(".forecast-measured", made.measured ? say("measured", { peak: gigabytes(made.measured.peak), total: gigabytes(made.measured.forecast || made.total), speed: number(Math.round(made.measured.tokens_per_second)) }) : "");
         find("#forecast-fit").hidden = fits;
         if (fits) find(".forecast-fit").hidden = true;
       };
