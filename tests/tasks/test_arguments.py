@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
     "data.max_samples": 5,
     "method.alpha": 99,
     "method.target_modules": ["q_proj"],
+    "method.feedforward_modules": ["down_proj"],
     "method.modules_to_save": ["lm_head"],
     "method.extra_modules": ["lm_head"],
     "method.trainable_modules": ["mlp"],
