@@ -46,7 +46,7 @@ HEAD = ("example", "stage", "method", "base", "seconds a step", "loss or reward,
 def main(root: Path) -> None:
     """Run each example that has not been run yet, then write the table of all."""
     prepare(root)
-    rows = [HEAD]
+    rows: list[tuple[str, ...]] = [HEAD]
     for file in sorted((ROOT / "configs").glob("*.yaml")):
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
         if "subject" in tree or "questions" in tree or "endpoint" in tree:
