@@ -7,6 +7,7 @@
 
   studio.trainPanels.forecast = {
     order: 10,
+    shown: (state) => !state.blocked,  // the form says at its fields what is wrong; nothing can be forecast before that
     draw(element, context) {
       const { safe, ask } = context;
       const say = (key, values) => context.say(`page.train.forecast.${key}`, values);
@@ -122,7 +123,7 @@
       return {
         changed(state) {
           find("#forecast-measure").disabled = state.blocked || Boolean(probe);
-          if (!state.valid || state.command === asked) return;
+          if (!state.valid || state.blocked || state.command === asked) return;
           asked = state.command;
           estimate();
         },
