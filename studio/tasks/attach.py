@@ -39,7 +39,7 @@ def attach(model: Any, config: Any, method: Mapping[str, Any], workspace: Worksp
         names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules() if "_proj" in name})
         raise TaskError(
             "method",
-            f"The model has no modules named {config.target_modules}.",
+            f"The model has no modules named {_named(config.target_modules)}.",
             f"Set method.target_modules to all-linear or to some of its own: {', '.join(names)}.",
         ) from error
 
@@ -69,3 +69,8 @@ def _continued(model: Any, folders: list[Path], config: Any, method: Mapping[str
 def _kind(config: Any) -> str:
     """What an adapter is called; BitLoRA is LORA to peft and has a config of its own."""
     return type(config).__name__.removesuffix("Config")
+
+
+def _named(targets: Any) -> Any:
+    """Modules as a config spells them; peft keeps a set."""
+    return sorted(targets) if isinstance(targets, set) else targets

@@ -1,10 +1,5 @@
 """BitLoRA: LoRA whose A and B are held to 1 bit or 1.58 bits in the forward pass, with gradients straight through.
 
-Weights: 1 bit is sign(W) * mean|W| (XNOR-Net, arXiv 1603.05279); 1.58 bits are round(W / mean|W|) clipped to -1, 0, 1,
-times mean|W| (BitNet b1.58, arXiv 2402.17764). One scale a matrix. Activations, where asked for: 8 bits by the largest
-one of each token, behind an RMS norm without parameters (BitNet, arXiv 2310.11453). Gradients pass the rounding as if
-it were not there (straight-through estimator, arXiv 1308.3432).
-
 The optimizer moves the full-precision matrices, and those are saved. adapter_config.json says to how many bits they
 are held, and names a start that plain peft refuses: read as plain LoRA, the weights would mean something else.
 """
@@ -21,15 +16,9 @@ import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import LoraLayer
 from torch import nn
-from torch.autograd import Function
 
 from studio.tasks.failures import TaskError
-
-LEAST = 1e-8
-"""The smallest scale that is divided by: a matrix of zeros has the scale 0 and stays a matrix of zeros."""
-
-LEVELS = 127
-"""The largest whole number that an activation becomes."""
+from studio.tasks.few_bits import quantized, quantized_activations
 
 KEY = "bitlora"
 """Under this key adapter_config.json holds the bits; as `init_lora_weights` it makes plain peft refuse the adapter."""
@@ -63,39 +52,6 @@ def read_config(folder: Path) -> BitLoraConfig | None:
     known = {name: value for name, value in tree.items() if name in BitLoraConfig.__dataclass_fields__}
     settings: dict[str, Any] = {**known, **held, "init_lora_weights": True}
     return BitLoraConfig(**settings)
-
-
-class _Straight(Function):
-    """Another value with the gradient of the one that it stands for."""
-
-    @staticmethod
-    def forward(ctx: Any, value: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        return shown.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradients[0], None
-
-
-def quantized(weight: torch.Tensor, bits: str) -> torch.Tensor:
-    """The matrix in `bits`, "1" or "1.58", in the same format. In 1 bit a single zero among others counts as +1."""
-    with torch.no_grad():
-        scale = weight.abs().mean()
-        if bits == "1":
-            values = torch.where(weight < 0, -1.0, 1.0).to(weight.dtype)
-        else:
-            values = (weight / scale.clamp(min=LEAST)).round().clamp(-1, 1)
-        shown = values * scale
-    return _Straight.apply(weight, shown)  # pyright: ignore[reportReturnType]
-
-
-def quantized_activations(inputs: torch.Tensor) -> torch.Tensor:
-    """Inputs divided by the root of their mean square and rounded to 8 bits, each token (last dimension) by itself."""
-    normal = inputs * torch.rsqrt(inputs.float().pow(2).mean(dim=-1, keepdim=True) + LEAST).to(inputs.dtype)
-    with torch.no_grad():
-        scale = LEVELS / normal.abs().amax(dim=-1, keepdim=True).clamp(min=LEAST)
-        shown = (normal * scale).round().clamp(-LEVELS - 1, LEVELS) / scale
-    return _Straight.apply(normal, shown)  # pyright: ignore[reportReturnType]
 
 
 class BitLinear(nn.Linear):

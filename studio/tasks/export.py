@@ -22,12 +22,12 @@ from studio.runs.records import JobSpec
 from studio.tasks.exporting import hub
 from studio.tasks.exporting.card import card
 from studio.tasks.exporting.comparison import Comparison
-from studio.tasks.exporting.memory import peak_bytes
 from studio.tasks.exporting.placing import make_draft, publish
 from studio.tasks.exporting.verification import verify
 from studio.tasks.exporting.work import Work, Written
 from studio.tasks.failures import TaskError
 from studio.tasks.machine import detect
+from studio.tasks.peak import peak_bytes
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
 

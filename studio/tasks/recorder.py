@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import resource
-import sys
 import time
 from typing import Any, TextIO
 
@@ -17,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from studio.runs.folder import RunFolder
 from studio.runs.metrics import append_row, open_rows
+from studio.tasks.peak import peak_bytes
 from studio.tasks.status import Reporter
 from studio.tasks.stopping import StopFlag
 from studio.tasks.trainer import Meter
@@ -217,8 +217,7 @@ def misses(losses: list[float], threshold: float) -> int:
 
 def memory_peaks() -> dict[str, int]:
     """Peak memory in bytes: of the process and, where there is one, of the GPU (given out, and held in reserve)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peaks = {"memory_process_peak": peak if sys.platform == "darwin" else peak * 1024}  # Linux counts in KiB
+    peaks = {"memory_process_peak": peak_bytes() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
     if torch.cuda.is_initialized():
         peaks["memory_gpu_allocated_peak"] = torch.cuda.max_memory_allocated()
         peaks["memory_gpu_reserved_peak"] = torch.cuda.max_memory_reserved()

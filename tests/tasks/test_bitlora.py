@@ -47,7 +47,7 @@ def outputs(model: Any) -> Any:
 def test_a_matrix_in_few_bits_has_the_values_of_the_papers_and_passes_its_gradient() -> None:
     import torch
 
-    from studio.tasks.bitlora import quantized
+    from studio.tasks.few_bits import quantized
 
     weight = torch.tensor([[0.2, -1.0], [3.0, -0.2]], requires_grad=True)  # mean of the absolute values: 1.1
     one, ternary = quantized(weight, "1"), quantized(weight, "1.58")
@@ -62,7 +62,7 @@ def test_a_matrix_in_few_bits_has_the_values_of_the_papers_and_passes_its_gradie
 def test_activations_keep_their_direction_and_have_whole_steps() -> None:
     import torch
 
-    from studio.tasks.bitlora import quantized_activations
+    from studio.tasks.few_bits import quantized_activations
 
     inputs = torch.tensor([[1.0, -2.0, 100.0], [0.01, 0.0, -0.02]], requires_grad=True)
     shown = quantized_activations(inputs)

@@ -262,4 +262,5 @@ def test_a_probe_measures_what_the_forecast_foretold(workspace: Path) -> None:
     made = answer(Desk(Workspace(workspace)), {"config": config.model_dump(mode="json"), "device": "cpu"})
     assert made["measured"]["peak"] == found.peak
     assert made["measured"]["forecast"] == made["total"]  # what was foretold lies beside what came
-    assert made["total"] == pytest.approx(found.peak, rel=0.15)
+    # The libraries are nearly all of it here, so the bound is in bytes; shares are held by bench/results/memory.md.
+    assert made["total"] == pytest.approx(found.peak, abs=250e6)

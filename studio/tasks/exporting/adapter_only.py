@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from studio.runs.atomic import write_json
 from studio.runs.export_subject import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config, held_bits
-from studio.tasks.bitlora import quantized
 from studio.tasks.exporting.companions import copy_companions
 from studio.tasks.exporting.positions import is_stretched
 from studio.tasks.exporting.work import Work, Written
 from studio.tasks.failures import TaskError
+from studio.tasks.few_bits import quantized
 
 
 def write(work: Work) -> Written:

@@ -18,9 +18,9 @@ import torch
 
 from studio.runs.artifacts import StoredTensor, read_header
 from studio.runs.export_subject import ADAPTER_WEIGHTS, adapter_config, held_bits
-from studio.tasks.bitlora import quantized
 from studio.tasks.exporting.tensors import read_tensor
 from studio.tasks.failures import TaskError
+from studio.tasks.few_bits import quantized
 
 PREFIX = "base_model.model."
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from studio.tasks.adapter import load, merged
 from studio.tasks.exporting import children
-from studio.tasks.exporting.memory import peak_bytes
 from studio.tasks.exporting.probing import probe
 from studio.tasks.exporting.rows import measured_rows, rendered
 from studio.tasks.failures import TaskError
+from studio.tasks.peak import peak_bytes
 
 Request = Mapping[str, Any]
 
