@@ -264,3 +264,11 @@ def test_a_probe_measures_what_the_forecast_foretold(workspace: Path) -> None:
     assert made["measured"]["forecast"] == made["total"]  # what was foretold lies beside what came
     # The libraries are nearly all of it here, so the bound is in bytes; shares are held by bench/results/memory.md.
     assert made["total"] == pytest.approx(found.peak, abs=250e6)
+
+
+def test_a_model_that_is_not_here_yet_is_no_reason_to_fail(workspace: Path) -> None:
+    from studio.tasks.forecast.need import need
+    from studio.tasks.machine import Machine
+
+    tree = {"model": {"path": "models/not-fetched-yet"}, "data": {"datasets": ["chat"]}}
+    assert need(parse(tree), Machine("cpu", bf16=False), Workspace(workspace)) is None

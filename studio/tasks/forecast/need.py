@@ -20,8 +20,9 @@ def need(config: TrainConfig, machine: Machine, workspace: Workspace, longest: i
     from studio.tasks.model import find_model
 
     todo = plan(config, machine, Path(config.name or "run"))
-    source = find_model(todo.model["path"], workspace, todo.model["hub"], todo.model["revision"])
     try:
+        # A model that is not here yet is fetched or refused later, by the run itself.
+        source = find_model(todo.model["path"], workspace, todo.model["hub"], todo.model["revision"])
         architecture = model_config(source, todo.model)
         return forecast(config, todo, architecture, batch_of(config, longest), machine.device, workspace).total
     except Exception as error:  # noqa: BLE001 - an architecture that cannot be foretold is trained as before
