@@ -38,7 +38,10 @@ def begin(page: Page, step: int) -> None:
     """Open the wizard for the run, as the button of the Runs tab does, and go to a step (from 1)."""
     page.evaluate("studio.openExport('saves/one')")
     expect(page.locator(".ex-offer.chosen")).to_have_text("onetiny · lora · sft")
+    # The answer about the chosen subject draws the steps anew; the way on is free behind it.
+    expect(page.locator(".ex-step.open .next")).to_be_enabled()
     page.locator(f".ex-step[data-step='{step - 1}'] h3 button").click()
+    expect(page.locator(f".ex-step.open[data-step='{step - 1}']")).to_be_visible()
 
 
 def next_step(page: Page) -> None:
