@@ -88,18 +88,21 @@ def test_two_steps(train: Callable[..., Any], rows: Path, stage: str, method: st
     if stage in ("ppo", "grpo", "rloo"):
         own |= {"rewards": ["answer_length"], "reward_arguments": {"answer_length": {"at_most": 3}},
                 "max_completion_length": 4, **({} if stage == "ppo" else {"num_generations": 2})}  # fmt: skip
+    steps = 4 if method == "adalora" else 2  # in fewer there is nothing on which ranks could be cut
     changes: dict[str, Any] = {
         "stage": own,
         "method": {"type": method, **SETTINGS.get(method, {})},
         "quantization": {"type": quantization},
         "data": {"datasets": [ROWS.get(stage, "chat")]},
-        "optimisation": {"max_steps": 2, "learning_rate": 1e-4, "gradient_accumulation_steps": 1},
+        "optimisation": {"max_steps": steps, "learning_rate": 1e-4, "gradient_accumulation_steps": 1},
         "cadence": {"save_steps": 1},
     }
     run = train("run", changes)
     losses = [row["loss"] for row in run.rows if "loss" in row]
-    assert run.code == 0 and len(losses) == 2 and all(math.isfinite(loss) for loss in losses)
+    assert run.code == 0 and len(losses) == steps and all(math.isfinite(loss) for loss in losses)
     saved = {path.name for path in run.folder.path.iterdir()}
     assert saved & {"adapter_model.safetensors", "model.safetensors"}, saved
-    assert train("run", changes, resume_from="checkpoint-1").code == 0
-    assert json.loads((run.folder.path / "checkpoint-2" / "trainer_state.json").read_text())["global_step"] == 2
+    assert train("run", changes, resume_from=f"checkpoint-{steps - 1}").code == 0
+    assert (
+        json.loads((run.folder.path / f"checkpoint-{steps}" / "trainer_state.json").read_text())["global_step"] == steps
+    )
