@@ -77,7 +77,9 @@ def _config(model: Any) -> Any:
 
 
 def _trained(model: Any) -> dict[str, Any]:
-    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+    # The critic of PPO is kept by its own trainer, and is not there while the model is saved.
+    pairs = model.named_parameters()
+    return {name: value for name, value in pairs if value.requires_grad and not name.startswith("value_head.")}
 
 
 def _scores(model: Any) -> dict[str, dict[str, Any]]:
